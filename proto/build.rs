@@ -1,0 +1,9 @@
+//! Compiles the service definitions, without an installed protoc.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = ["gateway", "portal", "notifier"].map(|name| format!("stoker/core/v1/{name}.proto"));
+    println!("cargo:rerun-if-changed=stoker");
+    let descriptors = protox::compile(&files, ["."])?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
