@@ -1,0 +1,163 @@
+//! The table of parts. A new part is a new row.
+
+use std::time::Duration;
+
+use crate::install::{Need, foreign};
+use crate::process::Step;
+
+use crate::workspace::Workspace;
+
+/// How a part does its work.
+pub(super) enum Work {
+    /// The checks of `cargo xtask tidy`, in this process.
+    Tidy,
+    /// The check of `cargo xtask proto`, in this process.
+    Proto,
+    /// Commands; the part passes when all of them do.
+    Steps(fn(&Workspace) -> Vec<Step>),
+    /// Commands whose output counts tests the way `cargo test` does.
+    Tests(fn(&Workspace) -> Vec<Step>),
+    /// The fuzz targets, one after another.
+    Fuzz,
+}
+
+/// One part of the tests.
+pub(super) struct Part {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    /// It needs no outside process.
+    pub(super) quick: bool,
+    pub(super) needs: &'static [Need],
+    /// For its commands together, without installing what they need. Several times what two busy cores take from
+    /// a cold start: it is there to end what hangs.
+    pub(super) deadline: Duration,
+    pub(super) work: Work,
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+/// All parts, the quick and telling ones first.
+pub(super) static PARTS: [Part; 10] = [
+    Part {
+        name: "fmt",
+        what: "the sources are formatted",
+        quick: true,
+        needs: &[Need::Component("rustfmt")],
+        deadline: minutes(2),
+        work: Work::Steps(|_| vec![Step::cargo("fmt --all --check -- --color never")]),
+    },
+    Part {
+        name: "tidy",
+        what: "the rules of the project that no compiler checks",
+        quick: true,
+        needs: &[],
+        deadline: minutes(2),
+        work: Work::Tidy,
+    },
+    Part {
+        name: "proto",
+        what: "the .proto files have only grown",
+        quick: true,
+        needs: &[],
+        deadline: minutes(2),
+        work: Work::Proto,
+    },
+    Part {
+        name: "clippy",
+        what: "no warning of the compiler or clippy",
+        quick: true,
+        needs: &[Need::Component("clippy")],
+        deadline: minutes(25),
+        work: Work::Steps(|_| {
+            vec![Step::cargo("clippy --workspace --all-targets --locked").args(["--", "-D", "warnings"])]
+        }),
+    },
+    Part {
+        name: "deny",
+        what: "licences, banned crates and sources of the dependencies",
+        quick: true,
+        needs: &[Need::CARGO_DENY],
+        deadline: minutes(5),
+        work: Work::Steps(|_| {
+            // Without its warnings: thousands of lines on duplicate versions would bury the one that matters.
+            vec![Step::cargo("deny --locked --log-level error check licenses bans sources")]
+        }),
+    },
+    Part {
+        name: "doc",
+        what: "the API documentation builds without a warning",
+        quick: true,
+        needs: &[],
+        deadline: minutes(25),
+        work: Work::Steps(|_| {
+            vec![Step::cargo("doc --workspace --no-deps --locked").env("RUSTDOCFLAGS", "-D warnings")]
+        }),
+    },
+    Part {
+        name: "unit",
+        what: "unit, integration and documentation tests of all crates",
+        quick: true,
+        needs: &[],
+        deadline: minutes(40),
+        work: Work::Tests(|_| {
+            vec![Step::cargo("test --workspace --exclude stoker-e2e --locked --no-fail-fast")]
+        }),
+    },
+    Part {
+        name: "fuzz",
+        what: "each fuzz target of the protocol for a while, from its corpus",
+        quick: false,
+        needs: &[Need::Nightly, Need::CxxCompiler, Need::CARGO_FUZZ],
+        deadline: minutes(20),
+        work: Work::Fuzz,
+    },
+    Part {
+        name: "build",
+        what: "the binary as users build it",
+        quick: false,
+        needs: &[],
+        deadline: minutes(30),
+        work: Work::Steps(|_| vec![release_build()]),
+    },
+    Part {
+        name: "e2e",
+        what: "the platform from outside, with clients that nobody here wrote",
+        quick: false,
+        needs: &[Need::Python, Need::Node],
+        deadline: minutes(40),
+        work: Work::Tests(|workspace| {
+            let tests = Step::cargo("test -p stoker-e2e --locked --no-fail-fast -- --test-threads=2")
+                .env("STOKER_BIN", workspace.target.join("release/stoker"))
+                .env("STOKER_E2E_PYTHON", foreign::python(workspace))
+                .env("STOKER_E2E_NODE_MODULES", foreign::node_modules(workspace));
+            // Built here too, or `--only e2e` would test whatever was built last.
+            vec![release_build(), tests]
+        }),
+    },
+];
+
+fn release_build() -> Step {
+    Step::cargo("build --release --locked")
+}
+
+/// The names, for the command line to check against.
+pub(super) fn names() -> Vec<&'static str> {
+    PARTS.iter().map(|part| part.name).collect()
+}
+
+/// The table for `--list`.
+pub(super) fn listed() -> String {
+    let mut text = String::new();
+    for part in &PARTS {
+        let quick = if part.quick { "quick" } else { "" };
+        text.push_str(&format!("{:8} {quick:6} {}", part.name, part.what));
+        if !part.needs.is_empty() {
+            let needs: Vec<String> = part.needs.iter().map(ToString::to_string).collect();
+            text.push_str(&format!(" (needs {})", needs.join(", ")));
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,70 @@
+//! Where things are: the workspace's root, its target directory, its files.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Directories that hold nothing written by hand.
+const SKIPPED: [&str; 8] =
+    ["target", "node_modules", "__pycache__", "corpus", "artifacts", "coverage", ".git", ".lab"];
+
+/// The work tree that the tasks are about.
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    pub(crate) target: PathBuf,
+}
+
+impl Workspace {
+    /// Finds the work tree by the place of this crate, wherever the command was started.
+    pub(crate) fn find() -> Result<Self> {
+        // Cargo sets it for `cargo run`; the value from build time serves a binary that is started by hand.
+        let manifest_dir = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = manifest_dir
+            .parent()
+            .with_context(|| format!("{} has no parent directory", manifest_dir.display()))?
+            .to_path_buf();
+        let target = match env::var_os("CARGO_TARGET_DIR") {
+            Some(dir) => env::current_dir().context("failed to read the current directory")?.join(dir),
+            None => root.join("target"),
+        };
+        Ok(Self { root, target })
+    }
+
+    /// The path below the root, for messages.
+    pub(crate) fn relative<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
+    }
+
+    /// All files that people write, sorted, as paths below the root.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        let mut waiting = vec![self.root.clone()];
+        while let Some(dir) = waiting.pop() {
+            let entries = fs::read_dir(&dir).with_context(|| format!("failed to list {}", dir.display()))?;
+            for entry in entries {
+                let entry = entry.with_context(|| format!("failed to list {}", dir.display()))?;
+                let kind = entry
+                    .file_type()
+                    .with_context(|| format!("failed to look at {}", entry.path().display()))?;
+                let skipped = SKIPPED.iter().any(|name| entry.file_name() == *name);
+                if kind.is_dir() && !skipped {
+                    waiting.push(entry.path());
+                } else if kind.is_file() {
+                    found.push(self.relative(&entry.path()).to_path_buf());
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The text of a file below the root; nothing for one that isn't UTF-8.
+    pub(crate) fn text(&self, path: &Path) -> Result<Option<String>> {
+        let bytes =
+            fs::read(self.root.join(path)).with_context(|| format!("failed to read {}", path.display()))?;
+        Ok(String::from_utf8(bytes).ok())
+    }
+}
