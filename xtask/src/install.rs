@@ -43,8 +43,8 @@ impl fmt::Display for Need {
             Self::CargoTool { name, version } => write!(f, "{name} {version}"),
             Self::Nightly => f.write_str("a nightly toolchain"),
             Self::CxxCompiler => f.write_str("a C++ compiler"),
-            Self::Python => f.write_str("Python 3.10 or newer"),
-            Self::Node => f.write_str("Node.js 18 or newer"),
+            Self::Python => f.write_str("Python 3.10 or newer with the packages of e2e/requirements.txt"),
+            Self::Node => f.write_str("Node.js 18 or newer with the packages of e2e/package-lock.json"),
         }
     }
 }

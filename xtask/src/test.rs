@@ -108,6 +108,11 @@ fn with_leftovers(verdict: Verdict, names: &[String]) -> Verdict {
     }
 }
 
+/// The reason and the tests to look at.
+fn with_names(reason: String, names: &[&str]) -> String {
+    if names.is_empty() { reason } else { format!("{reason}\n  failed: {}", names.join("\n  failed: ")) }
+}
+
 fn tell(row: &Row, verbose: bool, log: &Path) {
     let seconds = row.took.as_secs_f64();
     match &row.verdict {
@@ -168,11 +173,18 @@ impl Bench<'_> {
             }
             Work::Tests(steps) => {
                 let failed = self.steps(&steps(self.workspace), deadline)?;
-                let text =
+                let said =
                     fs::read(self.log).with_context(|| format!("failed to read {}", self.log.display()))?;
-                let tests = counts::count(&String::from_utf8_lossy(&text));
+                let said = String::from_utf8_lossy(&said);
+                let tests = counts::count(&said);
                 self.tests = Some(tests);
-                Ok(failed.unwrap_or_else(|| counts::judge(tests)))
+                Ok(match failed {
+                    Some(Verdict::Failed(reason)) => {
+                        Verdict::Failed(with_names(reason, &counts::failed(&said)))
+                    }
+                    Some(other) => other,
+                    None => counts::judge(tests),
+                })
             }
             Work::Fuzz => fuzz::run(self, deadline),
         }

@@ -109,14 +109,17 @@ pub(super) fn ensure_node(tools: &Tools<'_>) -> Result<()> {
     }
     let dir = node(tools.workspace);
     let list = Step::new("npm").args(["ls", "--all"]).dir(&dir);
-    let new_enough = Step::new("node").args(["-e", "process.exit(parseInt(process.versions.node) < 18)"]);
-    let npm = Step::new("npm").args(["--version"]);
-    if !(tools.works(&new_enough)? && tools.works(&npm)?) {
-        tools.debian(&["nodejs", "npm"], "there is no node of 18 or newer with npm")?;
-        if !(tools.works(&new_enough)? && tools.works(&npm)?) {
-            bail!("there still is no node of 18 or newer with npm");
+    let test = "process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)";
+    let new_enough = Step::new("node").args(["-e", test]);
+    if !tools.works(&new_enough)? {
+        tools.debian(&["nodejs"], "there is no node of 18 or newer")?;
+        if !tools.works(&new_enough)? {
+            bail!(
+                "there still is no node of 18 or newer; the distribution's may be too old: nodejs.org says more"
+            );
         }
     }
+    tools.program("npm", &["npm"])?;
     if is_from(&dir, &source) && tools.works(&list)? {
         return Ok(());
     }

@@ -24,6 +24,15 @@ pub(super) fn count(output: &str) -> Counts {
     sum
 }
 
+/// The names of the tests that failed, each once.
+pub(super) fn failed(output: &str) -> Vec<&str> {
+    let mut names: Vec<&str> =
+        output.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED")).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// What the numbers say when the command itself succeeded.
 pub(super) fn judge(tests: Counts) -> Verdict {
     if tests.failed > 0 {
@@ -47,6 +56,7 @@ mod tests {
     const OUTPUT: &str = "\
 running 2 tests
 test a ... ok
+test b::c ... FAILED
 
 test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
 
@@ -58,6 +68,11 @@ test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; 
     fn all_binaries_are_summed() {
         assert_eq!(count(OUTPUT), Counts { passed: 5, failed: 1, ignored: 2 });
         assert_eq!(count("no such line"), Counts::default());
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        assert_eq!(failed(OUTPUT), ["b::c"]);
     }
 
     #[test]
