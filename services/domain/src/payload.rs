@@ -1,1 +1,0 @@
-//! Payloads of the device API.
