@@ -135,13 +135,18 @@ fn without_bound(masked: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Waits for real time. Tokio's sleep is fine where the test pauses the clock, which is seen per file only.
+/// Waits for real time. Tokio's sleep is fine where the test pauses the clock, which is seen per file only, and as
+/// a deadline, which isn't awaited where it is made.
 fn sleeps(masked: &str) -> Vec<(usize, &'static str)> {
     let paused = ["start_paused", "time::pause("].iter().any(|sign| masked.contains(sign));
     let mut found: Vec<(usize, &str)> =
         masked.match_indices("thread::sleep(").map(|(at, _)| (at, "thread::sleep")).collect();
     if !paused {
-        found.extend(masked.match_indices("time::sleep(").map(|(at, _)| (at, "tokio::time::sleep")));
+        const SLEEP: &str = "time::sleep(";
+        let awaited =
+            |at: usize| masked[closing(masked, at + SLEEP.len() - 1)..].trim_start().starts_with(".await");
+        let waits = masked.match_indices(SLEEP).map(|(at, _)| at).filter(|at| awaited(*at));
+        found.extend(waits.map(|at| (at, "tokio::time::sleep")));
     }
     found
 }
@@ -231,6 +236,7 @@ mod tests {
             &test("#[tokio::test(start_paused = true)]\nasync fn a() { tokio::time::sleep(b).await; }"),
         );
         good("a.rs", "async fn a() { tokio::time::sleep(b).await; }");
+        good("a.rs", &test("async fn a() { let deadline = tokio::time::sleep(b(c)).fuse(); }"));
         good("e2e/tests/a.rs", "fn a() { thread::sleep(b); }");
     }
 }
