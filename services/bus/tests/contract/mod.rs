@@ -1,0 +1,227 @@
+//! What the port promises of every adapter, as functions over any bus.
+//!
+//! Each function wants a bus (or a virtual host) of its own, and a runtime with time. A wait for something that must
+//! *not* come is bounded by [`SETTLE`]: with a paused clock it is exact, against a broker it can only miss a fault,
+//! never invent one.
+
+pub(crate) mod fixtures;
+pub(crate) mod interleaving;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use stoker_domain::ports::bus::{Bus, BusError, Feed, GatewayOrder, ToGateway, WorkConsumer, WorkDelivery};
+use tokio::time::timeout;
+
+use fixtures::{activity, gateway, number_of, to_gateway, work};
+
+/// How long is waited for what must not come.
+pub(crate) const SETTLE: Duration = Duration::from_millis(300);
+
+/// How long is waited for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn take(consumer: &mut Box<dyn WorkConsumer>) -> Box<dyn WorkDelivery> {
+    timeout(PATIENCE, consumer.next()).await.expect("a delivery comes").expect("the bus is open")
+}
+
+async fn comes_nothing(consumer: &mut Box<dyn WorkConsumer>) {
+    assert!(timeout(SETTLE, consumer.next()).await.is_err(), "nothing may be delivered here");
+}
+
+fn number_of_command(message: &ToGateway) -> u64 {
+    match message.order {
+        GatewayOrder::Command { number, .. } => number,
+        ref other => panic!("not a command: {other:?}"),
+    }
+}
+
+/// Work goes to one consumer each, as it was published, and an acknowledged one never comes again.
+pub(crate) async fn work_reaches_exactly_one_consumer_when_all_goes_well(bus: &dyn Bus) {
+    let mut one = bus.consume_work(8).await.unwrap();
+    let mut other = bus.consume_work(8).await.unwrap();
+    let published = join_all((0..10).map(|n| bus.publish_work(work(n))));
+    let consumed = async {
+        let mut seen = BTreeSet::new();
+        for turn in 0..10 {
+            let delivery = tokio::select! {
+                delivery = one.next() => delivery,
+                delivery = other.next() => delivery,
+            };
+            let delivery = delivery.expect("the bus is open");
+            assert_eq!(*delivery.work(), work(number_of(delivery.work())), "turn {turn}");
+            assert!(seen.insert(number_of(delivery.work())), "delivered twice");
+            delivery.ack().await;
+        }
+        seen
+    };
+    let (published, seen) = timeout(PATIENCE, join(published, consumed)).await.unwrap();
+    assert_eq!(published, vec![Ok(()); 10]);
+    assert_eq!(seen, (0..10).collect());
+    comes_nothing(&mut one).await;
+    comes_nothing(&mut other).await;
+}
+
+/// What is dropped unacknowledged comes again, to whoever waits for it already or asks later.
+pub(crate) async fn a_dropped_delivery_comes_again(bus: &dyn Bus) {
+    let mut one = bus.consume_work(1).await.unwrap();
+    let published = bus.publish_work(work(1));
+    let consumed = async {
+        let held = take(&mut one).await;
+        let mut other = bus.consume_work(1).await.unwrap();
+        let again = async {
+            tokio::select! {
+                delivery = one.next() => delivery,
+                delivery = other.next() => delivery,
+            }
+        };
+        // Both wait before there is anything to be had.
+        let lets_go = async {
+            tokio::time::sleep(SETTLE).await;
+            drop(held);
+        };
+        let ((), again) = join(lets_go, again).await;
+        assert_eq!(*again.as_ref().expect("the bus is open").work(), work(1));
+        drop(again);
+        drop((one, other));
+        let mut last = bus.consume_work(1).await.unwrap();
+        let again = take(&mut last).await;
+        assert_eq!(*again.work(), work(1));
+        again.ack().await;
+        comes_nothing(&mut last).await;
+    };
+    let (published, ()) = timeout(PATIENCE, join(published, consumed)).await.unwrap();
+    assert_eq!(published, Ok(()));
+}
+
+/// A consumer holds at most its prefetch; each acknowledgement makes room for one more.
+pub(crate) async fn a_consumer_holds_at_most_its_prefetch(bus: &dyn Bus) {
+    let mut consumer = bus.consume_work(2).await.unwrap();
+    let published = join_all((0..3).map(|n| bus.publish_work(work(n))));
+    let consumed = async {
+        let first = take(&mut consumer).await;
+        let second = take(&mut consumer).await;
+        comes_nothing(&mut consumer).await;
+        first.ack().await;
+        let third = take(&mut consumer).await;
+        comes_nothing(&mut consumer).await;
+        second.ack().await;
+        third.ack().await;
+    };
+    let (published, ()) = timeout(PATIENCE, join(published, consumed)).await.unwrap();
+    assert_eq!(published, vec![Ok(()); 3]);
+}
+
+/// Of a consumer that vanishes, everything unacknowledged goes to another.
+pub(crate) async fn a_consumer_that_vanishes_gives_back_all_it_had(bus: &dyn Bus) {
+    let mut vanishing = bus.consume_work(4).await.unwrap();
+    let published = join_all((0..4).map(|n| bus.publish_work(work(n))));
+    let consumed = async {
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(take(&mut vanishing).await);
+        }
+        let done = held.pop().unwrap();
+        let done_number = number_of(done.work());
+        done.ack().await;
+        drop(vanishing);
+        let mut other = bus.consume_work(4).await.unwrap();
+        let mut again = BTreeSet::new();
+        for _ in 0..3 {
+            let delivery = take(&mut other).await;
+            again.insert(number_of(delivery.work()));
+            delivery.ack().await;
+        }
+        assert!(!again.contains(&done_number), "the acknowledged one came again");
+        assert_eq!(again.len(), 3);
+        comes_nothing(&mut other).await;
+        drop(held);
+        comes_nothing(&mut other).await;
+    };
+    let (published, ()) = timeout(PATIENCE, join(published, consumed)).await.unwrap();
+    assert_eq!(published, vec![Ok(()); 4]);
+}
+
+/// A gateway's messages come in the order of publication, and to no other gateway.
+pub(crate) async fn a_gateway_gets_its_own_messages_in_order(bus: &dyn Bus) {
+    let mut one = bus.consume_gateway(&gateway("gw-1")).await.unwrap();
+    let mut other = bus.consume_gateway(&gateway("gw-2")).await.unwrap();
+    for n in 0..8 {
+        let to = if n % 2 == 0 { "gw-1" } else { "gw-2" };
+        bus.publish_to_gateway(&gateway(to), to_gateway(n)).await.unwrap();
+    }
+    for n in 0..8 {
+        let consumer = if n % 2 == 0 { &mut one } else { &mut other };
+        let message = timeout(PATIENCE, consumer.next()).await.unwrap().unwrap();
+        assert_eq!(message, to_gateway(n));
+    }
+}
+
+/// A message for a gateway without a queue comes back, before it has one and after it is gone.
+pub(crate) async fn a_message_to_an_absent_gateway_is_returned(bus: &dyn Bus) {
+    let absent = gateway("gw-absent");
+    let returned = Err(BusError::Returned("gw-absent".into()));
+    assert_eq!(bus.publish_to_gateway(&absent, to_gateway(1)).await, returned);
+    let mut consumer = bus.consume_gateway(&absent).await.unwrap();
+    assert_eq!(bus.publish_to_gateway(&absent, to_gateway(2)).await, Ok(()));
+    assert_eq!(number_of_command(&consumer.next().await.unwrap()), 2);
+    drop(consumer);
+    assert_eq!(bus.publish_to_gateway(&absent, to_gateway(3)).await, returned);
+}
+
+/// A gateway's queue takes `bound` messages and refuses the next, until one is taken.
+pub(crate) async fn a_full_gateway_queue_refuses_the_newest(bus: &dyn Bus, bound: u64) {
+    let member = gateway("gw-slow");
+    let mut consumer = bus.consume_gateway(&member).await.unwrap();
+    for n in 0..bound {
+        bus.publish_to_gateway(&member, to_gateway(n)).await.unwrap();
+    }
+    let full = Err(BusError::Full("gw-slow".into()));
+    assert_eq!(bus.publish_to_gateway(&member, to_gateway(bound)).await, full);
+    assert_eq!(number_of_command(&consumer.next().await.unwrap()), 0);
+    assert_eq!(bus.publish_to_gateway(&member, to_gateway(bound + 1)).await, Ok(()));
+    for n in (1..bound).chain([bound + 1]) {
+        assert_eq!(number_of_command(&consumer.next().await.unwrap()), n, "the refused one left no trace");
+    }
+}
+
+/// Every listener hears everything from when it began to listen; nobody listening is known.
+pub(crate) async fn the_feed_reaches_everybody_who_listens(bus: &dyn Bus) {
+    assert!(!bus.feed_wanted());
+    bus.publish_activity(activity(0));
+    let mut early = bus.consume_feed().await.unwrap();
+    assert!(bus.feed_wanted());
+    bus.publish_activity(activity(1));
+    let mut late = bus.consume_feed().await.unwrap();
+    bus.publish_activity(activity(2));
+    for n in [1, 2] {
+        let item = timeout(PATIENCE, early.next()).await.unwrap().unwrap();
+        assert_eq!(item, Feed::Activity(activity(n).into()));
+    }
+    let item = timeout(PATIENCE, late.next()).await.unwrap().unwrap();
+    assert_eq!(item, Feed::Activity(activity(2).into()));
+    drop(early);
+    assert!(bus.feed_wanted());
+    drop(late);
+    assert!(!bus.feed_wanted());
+}
+
+/// A listener that is too slow is told how many it lost, and then gets what is left, in order, to the newest.
+pub(crate) async fn a_slow_listener_is_told_how_much_it_lost(bus: &dyn Bus, bound: i64) {
+    let mut slow = bus.consume_feed().await.unwrap();
+    let published = bound + 5;
+    for n in 0..published {
+        bus.publish_activity(activity(n));
+    }
+    let (mut lost, mut heard) = (0, Vec::new());
+    while let Ok(item) = timeout(SETTLE, slow.next()).await {
+        match item.expect("the bus is open") {
+            Feed::Lost(count) => lost += i64::try_from(count).unwrap(),
+            Feed::Activity(activity) => heard.push((*activity).clone()),
+        }
+    }
+    assert!(lost >= 5, "lost {lost}");
+    let expected: Vec<_> = (lost..published).map(activity).collect();
+    assert_eq!(heard, expected, "what is not lost is told, once and in order");
+}
