@@ -176,6 +176,10 @@ impl Runner {
             }
         }
         command.env("CARGO_TERM_COLOR", "never").envs(step.env.iter().map(|(name, value)| (name, value)));
+        // It may be relative to where we were started, and the step starts elsewhere.
+        if let (Some(dir), Ok(here)) = (env::var_os("CARGO_TARGET_DIR"), env::current_dir()) {
+            command.env("CARGO_TARGET_DIR", here.join(dir));
+        }
         command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         command.spawn().with_context(|| format!("failed to start `{}`", step.shown()))
     }

@@ -26,10 +26,8 @@ impl Workspace {
             .parent()
             .with_context(|| format!("{} has no parent directory", manifest_dir.display()))?
             .to_path_buf();
-        let target = match env::var_os("CARGO_TARGET_DIR") {
-            Some(dir) => env::current_dir().context("failed to read the current directory")?.join(dir),
-            None => root.join("target"),
-        };
+        let program = env::current_exe().context("failed to find this program's own place")?;
+        let target = target_of(&program).unwrap_or_else(|| root.join("target"));
         Ok(Self { root, target })
     }
 
@@ -66,5 +64,37 @@ impl Workspace {
         let bytes =
             fs::read(self.root.join(path)).with_context(|| format!("failed to read {}", path.display()))?;
         Ok(String::from_utf8(bytes).ok())
+    }
+}
+
+/// The directory that cargo built `program` in. It knows all the ways in which that can be configured, and where it
+/// puts this program it also puts the others.
+fn target_of(program: &Path) -> Option<PathBuf> {
+    let profile = program.parent()?;
+    let is_profile = profile.file_name().is_some_and(|name| name == "debug" || name == "release");
+    if is_profile { profile.parent().map(Path::to_path_buf) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_directory_is_where_cargo_built() {
+        assert_eq!(target_of(Path::new("/x/y/debug/xtask")), Some(PathBuf::from("/x/y")));
+        assert_eq!(target_of(Path::new("/usr/bin/xtask")), None);
+    }
+
+    #[test]
+    fn files_are_those_that_people_write() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["a.rs", "b/c.md", "target/x.rs", "b/node_modules/x.js", ".git/x", ".ci/run"] {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        let workspace = Workspace { root: dir.path().to_path_buf(), target: dir.path().join("target") };
+        let expected = [".ci/run", "a.rs", "b/c.md"].map(PathBuf::from);
+        assert_eq!(workspace.files().unwrap(), expected);
     }
 }
