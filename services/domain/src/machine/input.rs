@@ -14,9 +14,10 @@ pub enum Input {
     OpenSession(OpenSession),
     /// A gateway reports about a session it holds or held.
     Session(SessionReport),
-    /// A process with this id is gone and held these sessions; used after a crash of a gateway.
+    /// The gateway with this id is gone: whatever sessions it held are presumed lost.
     GatewayGone(crate::model::MemberId),
-    /// A device's event, already in history. Faults raise and clear alarms.
+    /// A device's event. Faults raise and clear alarms. The output carries the event's append and its activity; an
+    /// event of an unknown device, or a repeated fault, is not appended.
     Event(Event),
     /// A person makes a command.
     CreateCommand(CreateCommand),
@@ -24,7 +25,7 @@ pub enum Input {
     CancelCommand(CommandId),
     /// A gateway reports about a command.
     Command(CommandReport),
-    /// A person acknowledges an active alarm.
+    /// A person acknowledges an alarm.
     AcknowledgeAlarm(AcknowledgeAlarm),
     /// A person clears an active alarm.
     ClearAlarm {
@@ -61,10 +62,11 @@ pub enum Input {
     RemoveDevice(DeviceKey),
     /// Somebody changes attributes.
     PatchAttributes(PatchAttributes),
-    /// Time has passed: fire what is due. `last_seen` tells, for devices with an expected interval that are due, when
-    /// a message of theirs last came, by the shell's memory.
+    /// Time has passed: fire what is due, at most [`TICK_LIMIT`](super::TICK_LIMIT) of it. `last_seen` tells, for the
+    /// devices that [`due_intervals`](super::SlotMachine::due_intervals) names for the very `now` of this tick, when a
+    /// message of theirs last came, by the shell's memory.
     Tick {
-        /// Times of last messages.
+        /// Times of last messages. A device that is missing has sent nothing that the shell remembers.
         last_seen: BTreeMap<DeviceKey, Millis>,
     },
 }

@@ -226,7 +226,8 @@ minted_id!(
     "alm"
 );
 minted_id!(
-    /// A notification, and with it its idempotency key. Spelled `ntf-SLOT-EPOCH-COUNTER`.
+    /// A notification, and with it its idempotency key. Spelled `ntf-SLOT-EPOCH-COUNTER`; slot and epoch are those of
+    /// its alarm, and the counter is a hash of (alarm, step, recipient, channel), so that these have one id for ever.
     NotificationId,
     "ntf"
 );
