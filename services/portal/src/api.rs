@@ -1,0 +1,168 @@
+//! All routes put together, and their description.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::{Router, middleware};
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use tokio::sync::Semaphore;
+use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::problem::{FieldError, PROBLEM_JSON, Problem};
+use crate::{App, PortalError, PortalLimits, layers};
+use crate::{alarms, attributes, auth, commands, devices, events, import, notifications, page, status};
+use crate::{subscriptions, telemetry};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Stoker",
+        description = "Devices, what they report, what they are told to do, and who is told when they fail.\n\n\
+            Every call needs `Authorization: Bearer TOKEN`. Lists come in pages: give `next_cursor` back as `cursor` \
+            until it is null. Times are RFC 3339 in UTC, except `ts` of telemetry, which is in milliseconds since the \
+            epoch; parameters take both. Every refusal is a problem (RFC 9457) whose `type` is \
+            `urn:stoker:problem:NAME`. Unknown fields and parameters are refused by name.",
+    ),
+    servers((url = "/api/v1")),
+    components(schemas(Problem, FieldError)),
+    security(("token" = [])),
+    tags(
+        (name = "devices", description = "Controllers that may connect"),
+        (name = "telemetry", description = "What they report"),
+        (name = "attributes", description = "What is known about them and what they are to know"),
+        (name = "commands", description = "Orders, each with a ledger of its states"),
+        (name = "events", description = "Immutable facts"),
+        (name = "alarms", description = "What needs somebody"),
+        (name = "subscriptions", description = "Who wants to know what"),
+        (name = "notifications", description = "Who was told, attempt by attempt"),
+        (name = "platform", description = "The platform itself"),
+    ),
+)]
+struct Description;
+
+const OPENAPI_PATH: &str = "/api/v1/openapi.json";
+
+fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(devices::list, devices::create))
+        .routes(routes!(devices::show, devices::change, devices::remove))
+        .routes(routes!(import::import))
+        .routes(routes!(telemetry::list))
+        .routes(routes!(telemetry::latest))
+        .routes(routes!(attributes::show, attributes::change))
+        .routes(routes!(commands::create, commands::list))
+        .routes(routes!(commands::show))
+        .routes(routes!(commands::cancel))
+        .routes(routes!(events::list))
+        .routes(routes!(alarms::list))
+        .routes(routes!(alarms::show))
+        .routes(routes!(alarms::acknowledge))
+        .routes(routes!(alarms::clear))
+        .routes(routes!(subscriptions::list, subscriptions::create))
+        .routes(routes!(subscriptions::show, subscriptions::change, subscriptions::remove))
+        .routes(routes!(notifications::list))
+        .routes(routes!(status::show))
+}
+
+pub(crate) fn assemble(app: App, limits: PortalLimits) -> Result<Router, PortalError> {
+    let (api, mut openapi) = described().split_for_parts();
+    complete(&mut openapi);
+    let description = Bytes::from(serde_json::to_vec(&openapi).map_err(PortalError::Description)?);
+
+    let api = api
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(no_route)
+        .layer(middleware::from_fn_with_state(app.clone(), auth::require_token));
+    let docs: Router<App> =
+        SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(OPENAPI_PATH)).into();
+    let docs = docs.layer(middleware::map_response(allow_scripts));
+
+    Ok(Router::new()
+        .nest("/api/v1", api)
+        .route(OPENAPI_PATH, axum::routing::get(move || describe(description.clone())))
+        .merge(page::routes())
+        .merge(docs)
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(no_route)
+        .with_state(app)
+        .layer(middleware::from_fn(layers::catch))
+        .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(limits.requests)), layers::admit))
+        .layer(middleware::from_fn(layers::harden))
+        .layer(middleware::from_fn(layers::identify)))
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    Problem::method_not_allowed(request.method())
+}
+
+async fn no_route() -> Problem {
+    Problem::not_found("there is nothing at this address; GET /docs shows what there is")
+}
+
+async fn describe(description: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], description).into_response()
+}
+
+/// The documentation's page is a script, and styles its parts by attributes.
+async fn allow_scripts(mut response: Response) -> Response {
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                  connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response
+}
+
+/// Adds what is the same for all: the security scheme and the refusals.
+fn complete(openapi: &mut utoipa::openapi::OpenApi) {
+    if let Some(components) = &mut openapi.components {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The administrator's token; the first `stoker up` says where it put it."))
+            .build();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+    for (path, item) in &mut openapi.paths.paths {
+        let one = path.contains("{id}");
+        for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete] {
+            if let Some(operation) = operation {
+                add_refusals(operation, one);
+            }
+        }
+    }
+}
+
+fn add_refusals(operation: &mut Operation, one: bool) {
+    let mut refuse = |status: &str, description: &str| {
+        if !operation.responses.responses.contains_key(status) {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            let response =
+                ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
+            operation.responses.responses.insert(status.to_owned(), response.into());
+        }
+    };
+    refuse("400", "The request is not of the documented form");
+    refuse("401", "The token is missing or wrong");
+    if one {
+        refuse("404", "There is no such thing");
+    }
+    refuse("500", "A fault of the platform");
+    refuse("503", "The platform cannot answer now; Retry-After says when to ask again");
+    if operation.request_body.is_some() {
+        let mut refuse = |status: &str, description: &str| {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            let response =
+                ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
+            operation.responses.responses.insert(status.to_owned(), response.into());
+        };
+        refuse("408", "The body came too slowly");
+        refuse("413", "The body is too large");
+        refuse("415", "The body is of another type");
+    }
+}

@@ -1,0 +1,75 @@
+//! What can be configured.
+
+use std::fmt;
+use std::time::Duration;
+
+use stoker_domain::OrganizationId;
+
+/// What a portal needs to know.
+#[derive(Clone)]
+pub struct PortalConfig {
+    /// The token that lets people and scripts in, at least 16 characters.
+    pub admin_token: String,
+    /// Whose devices are shown.
+    pub organization: OrganizationId,
+    /// The name under which this portal is reached, with its port where it is not the scheme's own, such as
+    /// `stoker.example.com`. When it is given, forms are taken only from pages of that name.
+    pub hostname: Option<String>,
+    /// Whether people reach it by HTTPS: cookies are then kept off plain connections.
+    pub https: bool,
+    /// Bounds.
+    pub limits: PortalLimits,
+}
+
+/// How much at once, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortalLimits {
+    /// Open connections; a further one is told so and closed.
+    pub connections: usize,
+    /// Requests under way, waiting ones included; a further one gets 503.
+    pub requests: usize,
+    /// Imports under way. Each keeps a few dozen calls to core busy.
+    pub imports: usize,
+    /// How long a call to core may take, besides the time that was asked to wait.
+    pub core_deadline: Duration,
+    /// How long open requests may take to end at shutdown.
+    pub drain: Duration,
+}
+
+impl Default for PortalLimits {
+    fn default() -> Self {
+        Self {
+            // Files are 1,024 for a process unless somebody raised it; the fleet's page takes one connection a browser.
+            connections: 1_000,
+            requests: 512,
+            imports: 4,
+            core_deadline: Duration::from_secs(10),
+            drain: Duration::from_secs(15),
+        }
+    }
+}
+
+impl PortalConfig {
+    /// The defaults, for whoever has this token.
+    #[must_use]
+    pub fn new(admin_token: impl Into<String>) -> Self {
+        Self {
+            admin_token: admin_token.into(),
+            organization: OrganizationId::default_organization(),
+            hostname: None,
+            https: false,
+            limits: PortalLimits::default(),
+        }
+    }
+}
+
+impl fmt::Debug for PortalConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortalConfig")
+            .field("organization", &self.organization)
+            .field("hostname", &self.hostname)
+            .field("https", &self.https)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

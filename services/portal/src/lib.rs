@@ -1,0 +1,110 @@
+//! The portal: the HTTP API with its OpenAPI description, and the page that shows the fleet.
+//!
+//! It keeps nothing. Whatever it shows it asks core for, over [`PortalServiceClient`], with a deadline on every call.
+//! Refusals are `application/problem+json` everywhere, also where no handler was reached.
+
+mod alarms;
+mod api;
+mod attributes;
+mod auth;
+mod commands;
+mod config;
+mod core;
+mod devices;
+mod events;
+mod extract;
+mod import;
+mod json;
+mod layers;
+mod list;
+mod notifications;
+mod page;
+mod problem;
+mod server;
+mod status;
+mod subscriptions;
+mod telemetry;
+mod time;
+
+use std::sync::Arc;
+
+use stoker_domain::{DeviceId, OrganizationId};
+use stoker_proto::core::v1::DeviceRef;
+use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+pub use config::{PortalConfig, PortalLimits};
+
+/// Why a portal cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum PortalError {
+    /// The administrator's token could be guessed.
+    #[error("the administrator's token has at least {} characters", MIN_TOKEN)]
+    WeakToken,
+    /// The OpenAPI description cannot be written.
+    #[error("failed to write the OpenAPI description")]
+    Description(#[source] serde_json::Error),
+    /// The listener has failed for good.
+    #[error("failed to accept connections")]
+    Accept(#[source] std::io::Error),
+}
+
+/// What every handler gets.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    core: core::Core,
+    auth: auth::Auth,
+    organization: OrganizationId,
+    hostname: Option<Arc<str>>,
+    https: bool,
+    imports: Arc<Semaphore>,
+}
+
+impl App {
+    /// A device of the organization that is shown, for core.
+    fn device(&self, id: &DeviceId) -> Option<DeviceRef> {
+        Some(DeviceRef { organization: self.organization.to_string(), device: id.to_string() })
+    }
+}
+
+/// Shorter tokens can be guessed; the ones `stoker up` makes have 128 random bits.
+const MIN_TOKEN: usize = 16;
+
+/// Everything the portal serves, as a service for tests and for [`run`].
+///
+/// # Errors
+/// [`PortalError::WeakToken`] when the token is too short.
+pub fn router(
+    config: &PortalConfig,
+    core: PortalServiceClient<Channel>,
+) -> Result<axum::Router, PortalError> {
+    if config.admin_token.len() < MIN_TOKEN {
+        return Err(PortalError::WeakToken);
+    }
+    let app = App {
+        core: core::Core::new(core, config.limits.core_deadline),
+        auth: auth::Auth::new(&config.admin_token).ok_or(PortalError::WeakToken)?,
+        organization: config.organization.clone(),
+        hostname: config.hostname.as_deref().map(Arc::from),
+        https: config.https,
+        imports: Arc::new(Semaphore::new(config.limits.imports)),
+    };
+    api::assemble(app, config.limits)
+}
+
+/// Serves HTTP/1.1 on `listener` until `shutdown`, then lets open requests end for [`PortalLimits::drain`].
+///
+/// # Errors
+/// [`PortalError`] when it could not begin or the listener failed for good.
+pub async fn run(
+    config: PortalConfig,
+    core: PortalServiceClient<Channel>,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), PortalError> {
+    let router = router(&config, core)?;
+    server::serve(router, listener, config.limits, shutdown).await
+}

@@ -1,0 +1,177 @@
+//! `/devices/{id}/telemetry`.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use stoker_domain::{DeviceId, Millis};
+use stoker_proto::core::v1 as wire;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::App;
+use crate::devices::DevicePath;
+use crate::extract::{Id, Parsed, Query};
+use crate::json::Value;
+use crate::list::{Limit, List, position};
+use crate::problem::Problem;
+use crate::time::{Moment, latest as end_of_time};
+
+/// One value of one key at one time.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"key": "t_supply", "ts": 1_700_000_000_000_i64, "value": 71.2}))]
+pub(crate) struct Point {
+    /// Which of the device's keys.
+    key: String,
+    /// When it was measured, in milliseconds since the epoch.
+    ts: Millis,
+    /// A number, boolean, text or JSON.
+    value: Value,
+}
+
+/// The newest value of a key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"ts": 1_700_000_000_000_i64, "value": 71.2}))]
+pub(crate) struct Latest {
+    /// When it was measured, in milliseconds since the epoch.
+    ts: Millis,
+    /// A number, boolean, text or JSON.
+    value: Value,
+}
+
+/// Keys in one parameter, between commas.
+#[derive(Debug)]
+pub(crate) struct Keys(Vec<String>);
+
+impl FromStr for Keys {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let keys: Vec<String> = text.split(',').map(ToOwned::to_owned).collect();
+        if keys.len() > 256 {
+            return Err("at most 256 keys at once");
+        }
+        if keys.iter().any(|key| key.is_empty() || key.len() > 128) {
+            return Err("a key has 1 to 128 bytes");
+        }
+        Ok(Self(keys))
+    }
+}
+
+fn strings(keys: Option<Parsed<Keys>>) -> Option<wire::Strings> {
+    keys.map(|Parsed(Keys(items))| wire::Strings { items })
+}
+
+/// By time.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Order {
+    /// Oldest first.
+    Asc,
+    /// Newest first.
+    #[default]
+    Desc,
+}
+
+/// Which points.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PointsQuery {
+    /// Only these keys, between commas.
+    #[param(value_type = Option<String>, example = "t_supply,t_return", pattern = "^[^,]{1,128}(,[^,]{1,128})*$")]
+    keys: Option<Parsed<Keys>>,
+    /// From this time on, itself included: RFC 3339 or milliseconds since the epoch.
+    #[param(value_type = Option<String>, format = "date-time")]
+    from: Option<Parsed<Moment>>,
+    /// Up to this time, itself included.
+    #[param(value_type = Option<String>, format = "date-time")]
+    to: Option<Parsed<Moment>>,
+    /// How many at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<Parsed<Limit>>,
+    /// `desc` is newest first.
+    #[param(inline, default = "desc")]
+    order: Option<Order>,
+    /// The `next_cursor` of the page before, with the other parameters unchanged.
+    cursor: Option<String>,
+}
+
+const KIND: &str = "points";
+
+/// The span between two optional bounds; the epoch and the end of all time when they are not given.
+pub(crate) fn span(
+    from: Option<Parsed<Moment>>,
+    to: Option<Parsed<Moment>>,
+) -> Result<(Millis, Millis), Problem> {
+    let from = from.map_or(0, |Parsed(Moment(from))| from);
+    let to = to.map_or_else(end_of_time, |Parsed(Moment(to))| to);
+    if from > to {
+        return Err(Problem::invalid("from is later than to").about_parameter("from"));
+    }
+    Ok((from, to))
+}
+
+/// What a device reported.
+#[utoipa::path(get, path = "/devices/{id}/telemetry", operation_id = "listTelemetry", tag = "telemetry",
+    params(DevicePath, PointsQuery),
+    responses((status = 200, description = "One page of points", body = List<Point>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    Id(id): Id<DeviceId>,
+    Query(query): Query<PointsQuery>,
+) -> Result<axum::Json<List<Point>>, Problem> {
+    let after: Option<(Millis, String)> = position(query.cursor.as_deref(), KIND)?;
+    let (after_ts, after_key) = after.unzip();
+    let (from, to) = span(query.from, query.to)?;
+    let order = match query.order.unwrap_or_default() {
+        Order::Asc => wire::Order::Ascending,
+        Order::Desc => wire::Order::Descending,
+    };
+    let request = wire::ListPointsRequest {
+        device: app.device(&id),
+        keys: strings(query.keys),
+        from,
+        to,
+        limit: query.limit.unwrap_or_default().0.0,
+        order: order.into(),
+        after_ts,
+        after_key,
+    };
+    let reply = app.core.list_points(request).await?;
+    let points = reply.points.into_iter().map(|point| {
+        let value = Value::from_wire(point.value)?;
+        Ok(Point { key: point.key, ts: point.ts, value })
+    });
+    let points: Vec<Point> = points.collect::<Result<_, Problem>>()?;
+    let last = points.last().map(|point| (point.ts, point.key.clone()));
+    Ok(axum::Json(List::new(points, reply.more, KIND, last)))
+}
+
+/// Which keys.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LatestQuery {
+    /// Only these keys, between commas.
+    #[param(value_type = Option<String>, example = "t_supply,t_return", pattern = "^[^,]{1,128}(,[^,]{1,128})*$")]
+    keys: Option<Parsed<Keys>>,
+}
+
+/// The newest value of every key of a device.
+#[utoipa::path(get, path = "/devices/{id}/telemetry/latest", operation_id = "latestTelemetry", tag = "telemetry",
+    params(DevicePath, LatestQuery),
+    responses((status = 200, description = "Keys with their newest values", body = BTreeMap<String, Latest>)))]
+pub(crate) async fn latest(
+    State(app): State<App>,
+    Id(id): Id<DeviceId>,
+    Query(query): Query<LatestQuery>,
+) -> Result<axum::Json<BTreeMap<String, Latest>>, Problem> {
+    let request = wire::GetLatestRequest { device: app.device(&id), keys: strings(query.keys) };
+    let reply = app.core.get_latest(request).await?;
+    let latest = reply.points.into_iter().map(|point| {
+        let value = Value::from_wire(point.value)?;
+        Ok((point.key, Latest { ts: point.ts, value }))
+    });
+    latest.collect::<Result<_, Problem>>().map(axum::Json)
+}
