@@ -1,0 +1,266 @@
+//! Credentials of devices: made, hashed, checked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{PasswordHasher, PasswordVerifier};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use stoker_domain::model::{Device, DeviceId, DeviceKey, OrganizationId, TokenHash};
+use stoker_domain::ports::store::{RegistryKey, RegistryRow, Store, StoreError, SwapOutcome};
+use tokio::sync::Semaphore;
+
+use crate::slots::{SlotError, Slots};
+
+/// The least length of a token that a caller brings.
+pub(crate) const TOKEN_MIN: usize = 16;
+/// The greatest; longer ones would only cost time to hash.
+pub(crate) const TOKEN_MAX: usize = 256;
+/// The greatest length of a password.
+pub(crate) const PASSWORD_MAX: usize = 256;
+
+/// Verified passwords that are remembered, so that a reconnect storm does not cost an argon2id each.
+const REMEMBERED_PASSWORDS: usize = 50_000;
+
+/// Passwords that are hashed at once: each takes 19 MiB and a core for tens of milliseconds.
+const HASHES_AT_ONCE: usize = 2;
+
+const SETTING: &str = "token_key";
+
+/// Why a credential could not be checked. A wrong one is not an error.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CredentialError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    #[error("no randomness: {0}")]
+    Randomness(String),
+    #[error("a password could not be hashed: {0}")]
+    Hash(String),
+}
+
+/// What a device shows.
+#[derive(Clone)]
+pub(crate) enum Shown {
+    Token(String),
+    Password { user_name: String, password: String },
+    Certificate { organization: String, device: String },
+}
+
+/// Makes and checks credentials.
+pub(crate) struct Credentials {
+    store: Arc<dyn Store>,
+    slots: Slots,
+    key: [u8; 32],
+    hashing: Arc<Semaphore>,
+    /// SHA-256 over PHC string and password, by device.
+    remembered: Mutex<HashMap<DeviceKey, [u8; 32]>>,
+}
+
+fn random<const N: usize>() -> Result<[u8; N], CredentialError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| CredentialError::Randomness(error.to_string()))?;
+    Ok(bytes)
+}
+
+impl Credentials {
+    /// Reads the platform's token key, or makes it when this is the first start.
+    pub(crate) async fn open(store: Arc<dyn Store>, slots: Slots) -> Result<Self, CredentialError> {
+        let key = loop {
+            match store.registry_get(&RegistryKey::Setting(SETTING.to_owned())).await? {
+                Some((RegistryRow::Setting { value, .. }, _)) => {
+                    break <[u8; 32]>::try_from(value.as_slice()).map_err(|_| {
+                        StoreError::Corrupt(format!("the setting {SETTING} does not have 32 bytes"))
+                    })?;
+                }
+                Some(_) => return Err(StoreError::Corrupt(format!("{SETTING} is no setting")).into()),
+                None => {
+                    let value = random::<32>()?.to_vec();
+                    let row = RegistryRow::Setting { name: SETTING.to_owned(), value };
+                    // Whoever was first has made it; read what stands.
+                    store.registry_put(row, None).await?;
+                }
+            }
+        };
+        Ok(Self {
+            store,
+            slots,
+            key,
+            hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
+            remembered: Mutex::default(),
+        })
+    }
+
+    /// A new token: `stk_` and 192 random bits.
+    pub(crate) fn make_token() -> Result<String, CredentialError> {
+        Ok(format!("stk_{}", URL_SAFE_NO_PAD.encode(random::<24>()?)))
+    }
+
+    /// The keyed hash of a token.
+    pub(crate) fn hash_token(&self, token: &str) -> TokenHash {
+        let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key) else {
+            // HMAC takes keys of every length; a hash that no token has would be the answer otherwise.
+            return TokenHash([0; 32]);
+        };
+        mac.update(token.as_bytes());
+        TokenHash(mac.finalize().into_bytes().into())
+    }
+
+    /// Reserves a token for a device. False: it is somebody else's.
+    pub(crate) async fn reserve_token(
+        &self,
+        hash: TokenHash,
+        device: &DeviceKey,
+    ) -> Result<bool, CredentialError> {
+        let row = || RegistryRow::Token { hash, device: device.clone() };
+        loop {
+            let Some((existing, version)) = self.store.registry_get(&RegistryKey::Token(hash)).await? else {
+                match self.store.registry_put(row(), None).await? {
+                    SwapOutcome::Swapped(_) => return Ok(true),
+                    SwapOutcome::Conflict(_) => continue,
+                }
+            };
+            let RegistryRow::Token { device: holder, .. } = existing else {
+                return Err(StoreError::Corrupt("a token's row is none".to_owned()).into());
+            };
+            if holder == *device {
+                return Ok(true);
+            }
+            // A row without its device is void: its making was cut short, or its device is gone.
+            if self.device(&holder).await?.is_some_and(|device| device.token_hash == Some(hash)) {
+                return Ok(false);
+            }
+            if let SwapOutcome::Swapped(_) = self.store.registry_put(row(), Some(version)).await? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Lets a token go that its device does not name any more.
+    pub(crate) async fn release_token(
+        &self,
+        hash: TokenHash,
+        device: &DeviceKey,
+    ) -> Result<(), CredentialError> {
+        let key = RegistryKey::Token(hash);
+        if let Some((RegistryRow::Token { device: holder, .. }, version)) =
+            self.store.registry_get(&key).await?
+            && holder == *device
+        {
+            // Conflict: somebody has taken the void row over, and so it is theirs.
+            self.store.registry_delete(&key, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Hashes a password by argon2id.
+    pub(crate) async fn hash_password(&self, password: String) -> Result<String, CredentialError> {
+        self.hashing_thread(move || {
+            Argon2::default()
+                .hash_password(password.as_bytes())
+                .map(|hash| hash.to_string())
+                .map_err(|error| CredentialError::Hash(error.to_string()))
+        })
+        .await?
+    }
+
+    async fn hashing_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CredentialError> {
+        let permit = self.hashing.clone().acquire_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await.map_err(|error| CredentialError::Hash(error.to_string()))
+    }
+
+    async fn device(&self, key: &DeviceKey) -> Result<Option<Device>, SlotError> {
+        let look = key.clone();
+        self.slots
+            .query(key.slot(), move |machine| machine.device(&look).map(|view| view.record.clone()))
+            .await
+    }
+
+    /// Whose credential this is; none when it is nobody's.
+    pub(crate) async fn check(&self, shown: Shown) -> Result<Option<DeviceKey>, CredentialError> {
+        match shown {
+            Shown::Token(token) => self.check_token(&token).await,
+            Shown::Password { user_name, password } => self.check_password(&user_name, password).await,
+            Shown::Certificate { organization, device } => {
+                let (Ok(organization), Ok(device)) =
+                    (OrganizationId::new(&organization), DeviceId::new(&device))
+                else {
+                    return Ok(None);
+                };
+                let key = DeviceKey::new(organization, device);
+                Ok(self.device(&key).await?.map(|device| device.key))
+            }
+        }
+    }
+
+    async fn check_token(&self, token: &str) -> Result<Option<DeviceKey>, CredentialError> {
+        if token.is_empty() || token.len() > TOKEN_MAX {
+            return Ok(None);
+        }
+        let hash = self.hash_token(token);
+        let Some((RegistryRow::Token { device, .. }, _)) =
+            self.store.registry_get(&RegistryKey::Token(hash)).await?
+        else {
+            return Ok(None);
+        };
+        let record = self.device(&device).await?;
+        Ok(record.filter(|record| record.token_hash == Some(hash)).map(|record| record.key))
+    }
+
+    async fn check_password(
+        &self,
+        user_name: &str,
+        password: String,
+    ) -> Result<Option<DeviceKey>, CredentialError> {
+        let (organization, device) = match user_name.split_once('/') {
+            Some((organization, device)) => (OrganizationId::new(organization), DeviceId::new(device)),
+            None => (Ok(OrganizationId::default_organization()), DeviceId::new(user_name)),
+        };
+        let (Ok(organization), Ok(device)) = (organization, device) else { return Ok(None) };
+        if password.len() > PASSWORD_MAX {
+            return Ok(None);
+        }
+        let key = DeviceKey::new(organization, device);
+        let Some(phc) = self.device(&key).await?.and_then(|record| record.password_hash) else {
+            return Ok(None);
+        };
+        let digest: [u8; 32] = {
+            let mut digest = Sha256::new();
+            digest.update(phc.as_bytes());
+            digest.update([0]);
+            digest.update(password.as_bytes());
+            digest.finalize().into()
+        };
+        if self.remembered.lock().get(&key) == Some(&digest) {
+            return Ok(Some(key));
+        }
+        let right = self
+            .hashing_thread(move || {
+                PasswordHash::new(&phc)
+                    .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+            })
+            .await?;
+        if !right {
+            return Ok(None);
+        }
+        let mut remembered = self.remembered.lock();
+        if remembered.len() >= REMEMBERED_PASSWORDS {
+            remembered.clear();
+        }
+        remembered.insert(key.clone(), digest);
+        Ok(Some(key))
+    }
+}

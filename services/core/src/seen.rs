@@ -1,0 +1,71 @@
+//! When devices were last heard of: memory only, for silence by interval and for time stamps.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::Mutex;
+use stoker_domain::model::{DeviceKey, Millis, SLOT_COUNT};
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    last_message: Millis,
+    stamp_floor: Millis,
+}
+
+/// Times by device, in as many parts as there are slots so that writers seldom meet. Grows with the fleet only.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    parts: Vec<Mutex<HashMap<DeviceKey, Times>>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { parts: (0..SLOT_COUNT).map(|_| Mutex::default()).collect() }
+    }
+}
+
+impl Seen {
+    fn change(&self, device: &DeviceKey, change: impl FnOnce(&mut Times)) {
+        if let Some(part) = self.parts.get(usize::from(device.slot().0)) {
+            let mut part = part.lock();
+            match part.get_mut(device) {
+                Some(times) => change(times),
+                None => change(part.entry(device.clone()).or_default()),
+            }
+        }
+    }
+
+    /// A message of the device came.
+    pub(crate) fn message(&self, device: &DeviceKey, now: Millis) {
+        self.change(device, |times| times.last_message = times.last_message.max(now));
+    }
+
+    /// A session ended having stamped points up to this time.
+    pub(crate) fn stamped(&self, device: &DeviceKey, floor: Millis) {
+        self.change(device, |times| times.stamp_floor = times.stamp_floor.max(floor));
+    }
+
+    /// The greatest stamp known; zero when none is.
+    pub(crate) fn stamp_floor(&self, device: &DeviceKey) -> Millis {
+        let part = self.parts.get(usize::from(device.slot().0));
+        part.and_then(|part| part.lock().get(device).map(|times| times.stamp_floor)).unwrap_or_default()
+    }
+
+    /// The times of last messages of those devices that were heard of.
+    pub(crate) fn of(&self, devices: Vec<DeviceKey>) -> BTreeMap<DeviceKey, Millis> {
+        devices
+            .into_iter()
+            .filter_map(|device| {
+                let part = self.parts.get(usize::from(device.slot().0))?;
+                let last = part.lock().get(&device)?.last_message;
+                (last > 0).then_some((device, last))
+            })
+            .collect()
+    }
+
+    /// The device is no more.
+    pub(crate) fn forget(&self, device: &DeviceKey) {
+        if let Some(part) = self.parts.get(usize::from(device.slot().0)) {
+            part.lock().remove(device);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What gateways ask: sessions, events, reports about commands, attributes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use stoker_domain::machine::{
+    CommandReport, EventVerdict, Input, OpenSession, PatchAttributes, Reply, SessionReport,
+};
+use stoker_domain::model::{CommandId, DeviceKey, SessionInfo, Will};
+use stoker_domain::ports::bus::Activity;
+use stoker_domain::ports::store::Append;
+use stoker_proto::convert::{self, WireError};
+use stoker_proto::core::v1::gateway_service_server::GatewayService;
+use stoker_proto::core::v1::report_command_request::Report;
+use stoker_proto::core::v1::report_session_request::Report as Session;
+use stoker_proto::core::v1::{self as wire, credential};
+use stoker_proto::problem::ProblemKind;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{credential_status, readings, slot_status, store_status, wrong_reply};
+use crate::credentials::{Credentials, Shown};
+use crate::shared::Shared;
+use crate::slots::Slots;
+use crate::tasks::Tasks;
+
+/// Serves gateways.
+pub struct Gateways {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) slots: Slots,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) tasks: Tasks,
+}
+
+impl Gateways {
+    async fn apply(&self, device: &DeviceKey, input: Input) -> Result<Reply, Status> {
+        self.slots.apply(device.slot(), input).await.map_err(slot_status)
+    }
+
+    async fn report(&self, report: CommandReport) -> Result<(), Status> {
+        let slot = match &report {
+            CommandReport::Replied { device, .. } => device.slot(),
+            CommandReport::Sent { id, .. }
+            | CommandReport::Delivered { id, .. }
+            | CommandReport::Refused { id, .. }
+            | CommandReport::NotSent { id, .. } => id.slot(),
+        };
+        self.slots.apply(slot, Input::Command(report)).await.map_err(slot_status)?;
+        Ok(())
+    }
+}
+
+fn shown(credential: Option<wire::Credential>) -> Result<Shown, WireError> {
+    match credential.and_then(|credential| credential.kind) {
+        None => Err(WireError::Missing("credential")),
+        Some(credential::Kind::Token(token)) => Ok(Shown::Token(token)),
+        Some(credential::Kind::Password(shown)) => {
+            Ok(Shown::Password { user_name: shown.user_name, password: shown.password })
+        }
+        Some(credential::Kind::Certificate(shown)) => {
+            Ok(Shown::Certificate { organization: shown.organization, device: shown.device })
+        }
+    }
+}
+
+fn command_report(report: Option<Report>) -> Result<CommandReport, WireError> {
+    let id = |text: &str| convert::id::<CommandId>("command", text);
+    Ok(match report.ok_or(WireError::Missing("report"))? {
+        Report::Sent(sent) => {
+            CommandReport::Sent { id: id(&sent.id)?, session: convert::epoch_from_wire(sent.session)? }
+        }
+        Report::Delivered(report) => CommandReport::Delivered {
+            id: id(&report.id)?,
+            session: convert::epoch_from_wire(report.session)?,
+        },
+        Report::Refused(report) => CommandReport::Refused {
+            id: id(&report.id)?,
+            session: convert::epoch_from_wire(report.session)?,
+            detail: report.detail,
+        },
+        Report::NotSent(report) => CommandReport::NotSent {
+            id: id(&report.id)?,
+            session: convert::epoch_from_wire(report.session)?,
+            never: report.never,
+            detail: report.detail,
+        },
+        Report::Replied(report) => CommandReport::Replied {
+            device: convert::device_key(report.device.as_ref())?,
+            number: report.number,
+            reply: report.reply,
+            failed: report.failed,
+            at: report.at,
+        },
+    })
+}
+
+#[tonic::async_trait]
+impl GatewayService for Gateways {
+    type ReadingsStream = readings::Answers;
+
+    async fn readings(
+        &self,
+        request: Request<Streaming<wire::ReadingBatch>>,
+    ) -> Result<Response<Self::ReadingsStream>, Status> {
+        Ok(Response::new(readings::serve(self.shared.clone(), &self.tasks, request.into_inner())))
+    }
+
+    async fn open_session(
+        &self,
+        request: Request<wire::OpenSessionRequest>,
+    ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        let request = request.into_inner();
+        let wrong = || ProblemKind::Unauthenticated.status("no device has this credential");
+        let checked = self.credentials.check(shown(request.credential)?).await;
+        let device = checked.map_err(|error| credential_status(&error))?.ok_or_else(wrong)?;
+        let will = match request.will {
+            None => None,
+            Some(mut will) => {
+                // The gateway does not know yet whose connection it is: the credential says so.
+                if let Some(event) = will.event.as_mut() {
+                    event.device = Some(convert::device_ref(&device));
+                }
+                Some(Will { event: convert::event_from_wire(will.event)?, delay_ms: will.delay_ms })
+            }
+        };
+        let session = SessionInfo {
+            gateway: convert::id("gateway", &request.gateway)?,
+            address: request.address,
+            protocol: request.protocol,
+            will,
+        };
+        let open = Input::OpenSession(OpenSession { device: device.clone(), session });
+        let Reply::Session(grant) = self.apply(&device, open).await? else { return Err(wrong_reply()) };
+        let grant = grant.map_err(|_| wrong())?;
+        self.shared.seen.message(&device, self.shared.clock.now_ms());
+        Ok(Response::new(wire::OpenSessionReply {
+            device: Some(convert::device_ref(&device)),
+            epoch: Some(convert::epoch_to_wire(grant.epoch)),
+            stamp_floor: self.shared.seen.stamp_floor(&device),
+        }))
+    }
+
+    async fn report_session(
+        &self,
+        request: Request<wire::ReportSessionRequest>,
+    ) -> Result<Response<wire::ReportSessionReply>, Status> {
+        let request = request.into_inner();
+        let device = convert::device_key(request.device.as_ref())?;
+        let epoch = convert::epoch_from_wire(request.epoch)?;
+        let report = match request.report.ok_or(WireError::Missing("report"))? {
+            Session::CommandsWanted(wanted) => {
+                SessionReport::CommandsWanted { device: device.clone(), epoch, wanted }
+            }
+            Session::Ended(ended) => {
+                self.shared.seen.stamped(&device, ended.stamp_floor);
+                let reason = convert::end_reason_from_wire(ended.reason)?;
+                SessionReport::Ended { device: device.clone(), epoch, reason }
+            }
+        };
+        self.apply(&device, Input::Session(report)).await?;
+        Ok(Response::new(wire::ReportSessionReply {}))
+    }
+
+    async fn report_event(
+        &self,
+        request: Request<wire::ReportEventRequest>,
+    ) -> Result<Response<wire::ReportEventReply>, Status> {
+        let event = convert::event_from_wire(request.into_inner().event)?;
+        let device = event.device.clone();
+        self.shared.seen.message(&device, self.shared.clock.now_ms());
+        let append = Append::Event(event.clone());
+        self.shared.store.append(vec![append]).await.map_err(|error| store_status(&error))?;
+        let fault = event.kind.is_fault();
+        let mut repeated = false;
+        if fault {
+            let Reply::Event(verdict) = self.apply(&device, Input::Event(event.clone())).await? else {
+                return Err(wrong_reply());
+            };
+            repeated = verdict == EventVerdict::Repeated;
+            if verdict == EventVerdict::TooManyAlarms {
+                tracing::warn!(%device, event = %event.id, "a fault raised no alarm: the device has too many");
+            }
+        }
+        if !repeated {
+            self.shared.told(Activity::Event(event));
+        }
+        Ok(Response::new(wire::ReportEventReply { repeated }))
+    }
+
+    async fn report_command(
+        &self,
+        request: Request<wire::ReportCommandRequest>,
+    ) -> Result<Response<wire::ReportCommandReply>, Status> {
+        self.report(command_report(request.into_inner().report)?).await?;
+        Ok(Response::new(wire::ReportCommandReply {}))
+    }
+
+    async fn report_attributes(
+        &self,
+        request: Request<wire::ReportAttributesRequest>,
+    ) -> Result<Response<wire::ReportAttributesReply>, Status> {
+        let request = request.into_inner();
+        let device = convert::device_key(request.device.as_ref())?;
+        self.shared.seen.message(&device, self.shared.clock.now_ms());
+        let patch = PatchAttributes {
+            device: device.clone(),
+            client: super::portal_devices::scope(request.client, request.remove_client)?,
+            shared: BTreeMap::new(),
+            server: BTreeMap::new(),
+        };
+        let Reply::Attributes(result) = self.apply(&device, Input::PatchAttributes(patch)).await? else {
+            return Err(wrong_reply());
+        };
+        result.map_err(super::portal_devices::device_refusal)?;
+        Ok(Response::new(wire::ReportAttributesReply {}))
+    }
+
+    async fn read_attributes(
+        &self,
+        request: Request<wire::ReadAttributesRequest>,
+    ) -> Result<Response<wire::ReadAttributesReply>, Status> {
+        let request = request.into_inner();
+        let device = convert::device_key(request.device.as_ref())?;
+        let look = device.clone();
+        let attributes = self
+            .slots
+            .query(device.slot(), move |machine| machine.device(&look).map(|view| view.attributes.cloned()))
+            .await
+            .map_err(slot_status)?
+            .ok_or_else(|| ProblemKind::NotFound.status(format!("there is no device {}", device.device)))?;
+        let Some(attributes) = attributes else {
+            return Ok(Response::new(wire::ReadAttributesReply::default()));
+        };
+        let all = request.client_keys.is_none() && request.shared_keys.is_none();
+        let pick = |values, keys: Option<wire::Strings>| {
+            let mut values = convert::values_to_wire(values);
+            match keys {
+                Some(keys) => values.retain(|key, _| keys.items.contains(key)),
+                None if all => {}
+                None => values.clear(),
+            }
+            values
+        };
+        Ok(Response::new(wire::ReadAttributesReply {
+            client: pick(&attributes.client, request.client_keys),
+            shared: pick(&attributes.shared, request.shared_keys),
+        }))
+    }
+}

@@ -1,0 +1,176 @@
+//! Alarms and notifications.
+
+use std::cmp::Reverse;
+
+use stoker_domain::machine::{AcknowledgeAlarm, Input, Reply};
+use stoker_domain::model::{Acknowledgement, Alarm, AlarmId, AlarmState, NotificationId, OrganizationId};
+use stoker_domain::ports::bus::Activity;
+use stoker_domain::ports::store::{AlarmsQuery, Append, NotificationsQuery};
+use stoker_proto::convert;
+use stoker_proto::core::v1 as wire;
+use stoker_proto::problem::ProblemKind;
+use tonic::Status;
+
+use super::lists;
+use super::portal::Portals;
+use super::{slot_status, store_status, wrong_reply};
+
+/// Bytes of a note.
+const NOTE_MOST: usize = 1_024;
+
+fn no_alarm(id: &str) -> Status {
+    ProblemKind::NotFound.status(format!("there is no alarm {id}"))
+}
+
+fn reply(alarm: Alarm) -> wire::AlarmReply {
+    wire::AlarmReply { alarm: Some(convert::alarm_to_wire(alarm)) }
+}
+
+impl Portals {
+    async fn look_up_alarm(&self, organization: &str, text: &str) -> Result<Alarm, Status> {
+        let organization: OrganizationId = convert::id("organization", organization)?;
+        let id: AlarmId = text.parse().map_err(|_| no_alarm(text))?;
+        let active = self.slots.query(id.slot(), move |machine| machine.alarm(id).cloned());
+        let alarm = match active.await.map_err(slot_status)? {
+            Some(alarm) => Some(alarm),
+            None => self.shared.store.ended_alarm(id).await.map_err(|error| store_status(&error))?,
+        };
+        alarm.filter(|alarm| alarm.device.organization == organization).ok_or_else(|| no_alarm(text))
+    }
+
+    pub(super) async fn find_alarm(
+        &self,
+        request: wire::GetAlarmRequest,
+    ) -> Result<wire::AlarmReply, Status> {
+        self.look_up_alarm(&request.organization, &request.id).await.map(reply)
+    }
+
+    pub(super) async fn alarms(
+        &self,
+        request: wire::ListAlarmsRequest,
+    ) -> Result<wire::ListAlarmsReply, Status> {
+        let limit = lists::limit(request.limit)?;
+        let organization: OrganizationId = convert::id("organization", &request.organization)?;
+        let state = request.state.map(convert::alarm_state_from_wire).transpose()?;
+        let severity = request.severity.map(convert::severity_from_wire).transpose()?;
+        let device = match &request.device {
+            Some(device) => {
+                Some(stoker_domain::DeviceKey::new(organization.clone(), convert::id("device", device)?))
+            }
+            None => None,
+        };
+        let after = match (request.after_raised_at, &request.after_id) {
+            (Some(at), Some(id)) => Some((at, convert::id::<AlarmId>("after", id)?)),
+            _ => None,
+        };
+        let (of, only) = (organization.clone(), device.clone());
+        let look = move |machine: &stoker_domain::machine::SlotMachine| {
+            let mut alarms: Vec<Alarm> = machine
+                .alarms(&of)
+                .filter(|alarm| {
+                    state.is_none_or(|state| alarm.state == state)
+                        && severity.is_none_or(|severity| alarm.severity == severity)
+                        && only.as_ref().is_none_or(|device| alarm.device == *device)
+                        && after.is_none_or(|after| (alarm.raised_at, alarm.id) < after)
+                })
+                .cloned()
+                .collect();
+            alarms.sort_by_key(|alarm| Reverse((alarm.raised_at, alarm.id)));
+            alarms.truncate(limit + 1);
+            alarms
+        };
+        let mut alarms: Vec<Alarm> =
+            self.slots.query_all(look).await.map_err(slot_status)?.into_iter().flatten().collect();
+        if state != Some(AlarmState::Active) {
+            let query = AlarmsQuery { organization, device, severity, kind: None, after, limit: limit + 1 };
+            alarms.extend(self.shared.store.ended_alarms(query).await.map_err(|error| store_status(&error))?);
+        }
+        let (alarms, more) = lists::page(alarms, limit, |alarm| Reverse((alarm.raised_at, alarm.id)));
+        Ok(wire::ListAlarmsReply { alarms: alarms.into_iter().map(convert::alarm_to_wire).collect(), more })
+    }
+
+    pub(super) async fn take_note_of_alarm(
+        &self,
+        request: wire::AcknowledgeAlarmRequest,
+    ) -> Result<wire::AlarmReply, Status> {
+        if request.note.as_ref().is_some_and(|note| note.len() > NOTE_MOST) {
+            return Err(ProblemKind::InvalidRequest.status(format!("a note has at most {NOTE_MOST} bytes")));
+        }
+        let mut alarm = self.look_up_alarm(&request.organization, &request.id).await?;
+        let id = alarm.id;
+        let acknowledge = AcknowledgeAlarm { id, by: request.by.clone(), note: request.note.clone() };
+        let Reply::Alarm(result) =
+            self.slots.apply(id.slot(), Input::AcknowledgeAlarm(acknowledge)).await.map_err(slot_status)?
+        else {
+            return Err(wrong_reply());
+        };
+        if let Ok(alarm) = result {
+            return Ok(reply(*alarm));
+        }
+        // It was cleared and lies in history: note may be taken of it all the same.
+        if alarm.acknowledged.is_none() {
+            let at = self.shared.clock.now_ms();
+            alarm.acknowledged = Some(Acknowledgement { at, by: request.by, note: request.note });
+            let append = vec![Append::Alarm(alarm.clone())];
+            self.shared.store.append(append).await.map_err(|error| store_status(&error))?;
+            self.shared.told(Activity::Alarm(alarm.clone()));
+        }
+        Ok(reply(alarm))
+    }
+
+    pub(super) async fn end_alarm(
+        &self,
+        request: wire::ClearAlarmRequest,
+    ) -> Result<wire::AlarmReply, Status> {
+        let alarm = self.look_up_alarm(&request.organization, &request.id).await?;
+        if alarm.state == AlarmState::Cleared {
+            return Ok(reply(alarm));
+        }
+        let input = Input::ClearAlarm { id: alarm.id, by: request.by };
+        match self.slots.apply(alarm.id.slot(), input).await.map_err(slot_status)? {
+            Reply::Alarm(Ok(alarm)) => Ok(reply(*alarm)),
+            // It was cleared meanwhile.
+            Reply::Alarm(Err(_)) => self.look_up_alarm(&request.organization, &request.id).await.map(reply),
+            _ => Err(wrong_reply()),
+        }
+    }
+
+    pub(super) async fn notifications(
+        &self,
+        request: wire::ListNotificationsRequest,
+    ) -> Result<wire::ListNotificationsReply, Status> {
+        let limit = lists::limit(request.limit)?;
+        let organization: OrganizationId = convert::id("organization", &request.organization)?;
+        let alarm: Option<AlarmId> = request.alarm.map(|alarm| convert::id("alarm", &alarm)).transpose()?;
+        let state = request.state.map(convert::notification_state_from_wire).transpose()?;
+        let after = match (request.after_created_at, &request.after_id) {
+            (Some(at), Some(id)) => Some((at, convert::id::<NotificationId>("after", id)?)),
+            _ => None,
+        };
+        let of = organization.clone();
+        let look = move |machine: &stoker_domain::machine::SlotMachine| {
+            let mut found: Vec<_> = machine
+                .notifications(&of)
+                .filter(|notification| {
+                    alarm.is_none_or(|alarm| notification.alarm == alarm)
+                        && state.is_none_or(|state| notification.state == state)
+                        && after.is_none_or(|after| (notification.created_at, notification.id) < after)
+                })
+                .cloned()
+                .collect();
+            found.sort_by_key(|notification| Reverse((notification.created_at, notification.id)));
+            found.truncate(limit + 1);
+            found
+        };
+        let mut found: Vec<_> =
+            self.slots.query_all(look).await.map_err(slot_status)?.into_iter().flatten().collect();
+        let query = NotificationsQuery { organization, alarm, state, after, limit: limit + 1 };
+        found.extend(
+            self.shared.store.ended_notifications(query).await.map_err(|error| store_status(&error))?,
+        );
+        let (found, more) =
+            lists::page(found, limit, |notification| Reverse((notification.created_at, notification.id)));
+        let notifications = found.into_iter().map(convert::notification_to_wire).collect();
+        Ok(wire::ListNotificationsReply { notifications, more })
+    }
+}

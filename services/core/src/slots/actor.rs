@@ -1,0 +1,243 @@
+//! One slot's task: apply what waits, commit it at once, then tell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stoker_domain::machine::{Context, Effect, Input, Output, Reply, SlotMachine};
+use stoker_domain::model::{Slot, SlotEpoch};
+use stoker_domain::ports::store::{Append, Change, ClaimOutcome, CommitOutcome, StoreError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::effects::{self, EffectDone};
+use super::{Message, SlotError};
+use crate::backoff::Backoff;
+use crate::shared::Shared;
+
+/// Inputs that may share one commit. More would make the first of them wait for the last.
+const BATCH: usize = 256;
+
+/// How often the machine may be ticked before others get a turn.
+const TICKS_PER_TURN: usize = 8;
+
+/// Why a slot's task ended other than by shutdown.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SlotLost {
+    #[error("slot {slot} could not be taken over: {source}")]
+    Claim { slot: Slot, source: StoreError },
+    #[error("slot {slot} was taken over by somebody else, at epoch {current}")]
+    Fenced { slot: Slot, current: SlotEpoch },
+    #[error("the store did not say whether a change of slot {slot} was written")]
+    Unknown { slot: Slot },
+    #[error("slot {slot} could not append to history: {source}")]
+    History { slot: Slot, source: StoreError },
+}
+
+type Answer = (oneshot::Sender<Result<Reply, SlotError>>, Reply);
+
+/// One slot with what it needs.
+pub(crate) struct SlotActor {
+    slot: Slot,
+    epoch: SlotEpoch,
+    machine: SlotMachine,
+    shared: Arc<Shared>,
+    effects: JoinSet<EffectDone>,
+}
+
+/// What a round of inputs adds up to.
+#[derive(Default)]
+struct Round {
+    history: Vec<Append>,
+    changes: Vec<Change>,
+    after: Vec<Effect>,
+    answers: Vec<Answer>,
+    queries: Vec<Box<dyn FnOnce(&SlotMachine) + Send>>,
+}
+
+impl SlotActor {
+    /// Takes the slot over and reads its state.
+    pub(crate) async fn take_over(slot: Slot, shared: Arc<Shared>) -> Result<Self, SlotLost> {
+        let claim = |source| SlotLost::Claim { slot, source };
+        let head = shared.store.head(slot).await.map_err(claim)?;
+        let epoch = match shared.store.claim(slot, &shared.member, head.epoch).await.map_err(claim)? {
+            ClaimOutcome::Claimed(epoch) => epoch,
+            ClaimOutcome::Refused(head) => return Err(SlotLost::Fenced { slot, current: head.epoch }),
+        };
+        let rows = shared.store.load(slot).await.map_err(claim)?;
+        let subscriptions = shared.subscriptions();
+        let now = shared.clock.now_ms();
+        let context = Context { now, settings: &shared.settings, subscriptions: &subscriptions };
+        let (machine, output) = SlotMachine::load(slot, epoch, rows, &context);
+        let mut actor = Self { slot, epoch, machine, shared, effects: JoinSet::new() };
+        let mut round = Round::default();
+        actor.collect(output, None, &mut round);
+        actor.finish(round).await?;
+        Ok(actor)
+    }
+
+    /// Serves until shutdown or until the slot is lost.
+    pub(crate) async fn run(
+        mut self,
+        mut mailbox: mpsc::Receiver<Message>,
+        shutdown: CancellationToken,
+    ) -> Result<(), SlotLost> {
+        loop {
+            let mut round = Round::default();
+            let due = self.machine.next_due();
+            let wait = due.map(|due| self.shared.clock.until(due));
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return self.close().await,
+                Some(done) = self.effects.join_next(), if !self.effects.is_empty() => self.effect_done(done, &mut round),
+                message = mailbox.recv() => match message {
+                    Some(message) => self.take(message, &mut round),
+                    None => return self.close().await,
+                },
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => self.tick(&mut round),
+            }
+            // Whatever waits by now shares the commit: batches form by themselves while a write is under way.
+            for _ in 1..BATCH {
+                match mailbox.try_recv() {
+                    Ok(message) => self.take(message, &mut round),
+                    Err(_) => break,
+                }
+            }
+            while let Some(done) = self.effects.try_join_next() {
+                self.effect_done(done, &mut round);
+            }
+            self.finish(round).await?;
+        }
+    }
+
+    fn apply(
+        &mut self,
+        input: Input,
+        answer: Option<oneshot::Sender<Result<Reply, SlotError>>>,
+        round: &mut Round,
+    ) {
+        let subscriptions = self.shared.subscriptions();
+        let now = self.shared.clock.now_ms();
+        let context = Context { now, settings: &self.shared.settings, subscriptions: &subscriptions };
+        let output = self.machine.apply(input, &context);
+        self.collect(output, answer, round);
+    }
+
+    fn take(&mut self, message: Message, round: &mut Round) {
+        match message {
+            Message::Apply { input, reply } => self.apply(*input, Some(reply), round),
+            Message::Query(look) => round.queries.push(look),
+        }
+    }
+
+    fn tick(&mut self, round: &mut Round) {
+        for _ in 0..TICKS_PER_TURN {
+            let now = self.shared.clock.now_ms();
+            if self.machine.next_due().is_none_or(|due| due > now) {
+                return;
+            }
+            let last_seen = self.shared.seen.of(self.machine.due_intervals(now));
+            self.apply(Input::Tick { last_seen }, None, round);
+        }
+    }
+
+    fn collect(
+        &mut self,
+        output: Output,
+        answer: Option<oneshot::Sender<Result<Reply, SlotError>>>,
+        round: &mut Round,
+    ) {
+        for effect in output.immediate {
+            self.start(effect);
+        }
+        round.history.extend(output.history);
+        round.changes.extend(output.changes);
+        round.after.extend(output.after);
+        match (answer, output.reply) {
+            // A grant tells nothing of what is stored; a reconnect storm need not wait for the disk.
+            (Some(answer), reply @ Reply::Session(_)) => drop(answer.send(Ok(reply))),
+            (Some(answer), reply) => round.answers.push((answer, reply)),
+            (None, _) => {}
+        }
+    }
+
+    /// Writes the round and tells of it. An error ends this owner: what it holds in memory was never told.
+    async fn finish(&mut self, round: Round) -> Result<(), SlotLost> {
+        let slot = self.slot;
+        if let Err(error) = self.write(round.history, round.changes).await {
+            tracing::error!(%slot, epoch = %self.epoch, %error, "the slot is lost");
+            let refusal = match error {
+                SlotLost::Fenced { .. } => SlotError::NoOwner,
+                _ => SlotError::Unknown,
+            };
+            for (answer, _) in round.answers {
+                drop(answer.send(Err(refusal)));
+            }
+            return Err(error);
+        }
+        for (answer, reply) in round.answers {
+            drop(answer.send(Ok(reply)));
+        }
+        for effect in round.after {
+            self.start(effect);
+        }
+        for look in round.queries {
+            look(&self.machine);
+        }
+        Ok(())
+    }
+
+    async fn write(&self, history: Vec<Append>, changes: Vec<Change>) -> Result<(), SlotLost> {
+        let slot = self.slot;
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        while !history.is_empty() {
+            match self.shared.store.append(history.clone()).await {
+                Ok(()) => break,
+                // Nothing was written: what was taken in waits for its turn.
+                Err(StoreError::Overloaded(_)) => backoff.pause().await,
+                Err(source) => return Err(SlotLost::History { slot, source }),
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        match self.shared.store.commit(slot, self.epoch, changes).await {
+            CommitOutcome::Committed => Ok(()),
+            CommitOutcome::Fenced { current } => Err(SlotLost::Fenced { slot, current }),
+            CommitOutcome::Unknown => Err(SlotLost::Unknown { slot }),
+        }
+    }
+
+    fn start(&mut self, effect: Effect) {
+        match effect {
+            Effect::Activity(activity) => self.shared.told(*activity),
+            Effect::Gateway(dispatch) => {
+                self.effects.spawn(effects::dispatch(self.shared.clone(), dispatch));
+            }
+            Effect::Publish(entry) => {
+                if let Some(notification) = self.machine.notification(entry.notification) {
+                    let work = stoker_domain::NotificationWork { notification: notification.clone() };
+                    self.effects.spawn(effects::publish(self.shared.clone(), entry, work));
+                }
+            }
+            Effect::Archive(key, append) => {
+                self.effects.spawn(effects::archive(self.shared.clone(), key, *append));
+            }
+        }
+    }
+
+    fn effect_done(&mut self, done: Result<EffectDone, tokio::task::JoinError>, round: &mut Round) {
+        match done {
+            Ok(EffectDone::Nothing) => {}
+            Ok(EffectDone::Input(input)) => self.apply(*input, None, round),
+            // The row that caused it is still there: the next owner carries it out.
+            Err(error) => tracing::error!(slot = %self.slot, %error, "an effect died"),
+        }
+    }
+
+    /// Leaves what is under way to the next owner: all of it is in the slot's table.
+    async fn close(mut self) -> Result<(), SlotLost> {
+        self.effects.shutdown().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,450 @@
+//! One device connection: a task that waits for bytes, answers, orders and time, and holds no buffer meanwhile.
+
+mod credential;
+mod deliveries;
+mod publish;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use stoker_domain::model::{DeviceKey, EndReason, SessionEpoch};
+use stoker_protocol::session::{
+    Accept, ConnectRequest, EndReason as Ended, Event, Output, PublishOutcome, Refusal, ServerReason, Session,
+};
+use stoker_protocol::topic::DeviceFilter;
+use tokio::io::ReadBuf;
+use tokio::time::{Instant, Sleep};
+
+use crate::core;
+use crate::lane::{Done, Lane};
+use crate::mailbox::Mail;
+use crate::registry::Handle;
+use crate::shared::Shared;
+use crate::stats;
+use crate::transport::Transport;
+use deliveries::Deliveries;
+
+/// Bytes that are read at once, into a buffer of the thread.
+const READ: usize = 64 * 1024;
+/// A device that takes nothing of what is sent to it for so long is closed.
+const WRITE_WITHIN: Duration = Duration::from_secs(20);
+/// Rounds before other connections get their turn.
+const ROUNDS: usize = 16;
+
+/// What a thread needs while it serves one connection after the other.
+struct Scratch {
+    buffer: Vec<u8>,
+    out: Output,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { buffer: vec![0; READ], out: Output::new() });
+}
+
+/// Who is at the other end, as far as the transport knows.
+pub(crate) struct Peer {
+    address: SocketAddr,
+    tls: bool,
+    /// Organization and common name of a verified client certificate.
+    certificate: Option<Box<(String, String)>>,
+}
+
+impl Peer {
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: false, certificate: None }
+    }
+
+    pub(crate) fn secure(address: SocketAddr, certificate: Option<(String, String)>) -> Self {
+        Self { address, tls: true, certificate: certificate.map(Box::new) }
+    }
+}
+
+/// Whose session it is.
+struct Identity {
+    device: DeviceKey,
+    epoch: SessionEpoch,
+}
+
+/// How core answered to a CONNECT.
+enum Opened {
+    Granted(Box<Identity>),
+    Refused(Refusal),
+}
+
+/// One device connection.
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+    transport: Transport,
+    session: Session,
+    peer: Peer,
+    identity: Option<Box<Identity>>,
+    opening: Option<Pin<Box<dyn Future<Output = Opened> + Send>>>,
+    /// What the device says that takes time: events, attributes, requests.
+    device_lane: Option<Box<Lane>>,
+    /// What is said about commands; apart, so that neither holds the other up.
+    command_lane: Option<Box<Lane>>,
+    deliveries: Option<Box<Deliveries>>,
+    unsent: Vec<u8>,
+    timer: Pin<Box<Sleep>>,
+    /// By when the device is to have taken what is sent to it.
+    write_by: Option<Instant>,
+    /// Why it ends, where we know better than the session machine.
+    ending: Option<EndReason>,
+    ended: Option<Ended>,
+}
+
+impl Connection {
+    pub(crate) fn new(shared: Arc<Shared>, transport: Transport, peer: Peer) -> Self {
+        let now = now(&shared);
+        let session = Session::new(now, shared.limits.clone());
+        let mut connection = Self {
+            handle: Arc::default(),
+            transport,
+            session,
+            peer,
+            identity: None,
+            opening: None,
+            device_lane: None,
+            command_lane: None,
+            deliveries: None,
+            unsent: Vec::new(),
+            timer: Box::pin(tokio::time::sleep(Duration::MAX)),
+            write_by: None,
+            ending: None,
+            ended: None,
+            shared,
+        };
+        connection.set_timer();
+        connection
+    }
+
+    /// Serves the device until its connection ends.
+    pub(crate) async fn serve(mut self) {
+        poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| self.poll(context, scratch))).await;
+        // Nobody who reads nothing is waited for.
+        let goodbye = poll_fn(|context| self.transport.poll_shutdown(context));
+        drop(tokio::time::timeout(Duration::from_secs(1), goodbye).await);
+        // Lanes and report are much larger than a connection that waits.
+        Box::pin(self.finish()).await;
+    }
+
+    async fn finish(self) {
+        let Self {
+            shared, handle, transport, session, identity, device_lane, command_lane, deliveries, ..
+        } = self;
+        drop((transport, session));
+        stats::down(&shared.stats.connections);
+        let left = handle.mailbox.close();
+        let Some(identity) = identity else { return };
+        stats::down(&shared.stats.sessions);
+        let Identity { device, epoch } = *identity;
+        shared.registry.leave(&device, epoch);
+        let reason = self.ending.or_else(|| self.ended.and_then(ended_as)).unwrap_or(EndReason::Cut);
+        tracing::debug!(%device, session = %epoch, reason = reason.as_str(), "session ended");
+        // What the device said before it went is done first.
+        Lane::finish(device_lane).await;
+        Lane::finish(command_lane).await;
+        for report in deliveries::never_sent(deliveries, left.orders, epoch) {
+            core::command(shared.clone(), device.clone(), report).await;
+        }
+        core::session_ended(&shared, &device, epoch, reason, handle.last_stamp()).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            if self.poll_unsent(context).is_pending() {
+                return self
+                    .poll_timer(context, scratch)
+                    .is_ready()
+                    .then_some(())
+                    .map_or(Poll::Pending, Poll::Ready);
+            }
+            if self.ended.is_some() {
+                return Poll::Ready(());
+            }
+            let Scratch { buffer, out } = scratch;
+            out.clear();
+            let mut moved = false;
+            if let Poll::Ready(mail) = self.handle.mailbox.poll(context) {
+                self.mail(mail, out);
+                moved = true;
+            }
+            if let Poll::Ready(opened) = self.poll_opening(context) {
+                self.opened(opened, out);
+                moved = true;
+            }
+            if let Poll::Ready(done) = Lane::poll(&mut self.device_lane, context) {
+                self.done(done, out);
+                moved = true;
+            }
+            if let Poll::Ready(done) = Lane::poll(&mut self.command_lane, context) {
+                self.done(done, out);
+                moved = true;
+            }
+            if self.session.wants_read() && !Lane::is_full(self.device_lane.as_deref()) {
+                moved |= self.poll_read(context, buffer, out).is_ready();
+            }
+            self.settle(context, out);
+            if !moved {
+                return if self.poll_timer(context, scratch).is_ready() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                };
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_opening(&mut self, context: &mut Context<'_>) -> Poll<Opened> {
+        let Some(opening) = &mut self.opening else { return Poll::Pending };
+        let opened = std::task::ready!(opening.as_mut().poll(context));
+        self.opening = None;
+        Poll::Ready(opened)
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8], out: &mut Output) -> Poll<()> {
+        let mut read = ReadBuf::new(buffer);
+        match std::task::ready!(self.transport.poll_read(context, &mut read)) {
+            Ok(()) if read.filled().is_empty() => self.session.transport_closed(out),
+            Ok(()) => self.session.receive(now(&self.shared), read.filled(), out),
+            Err(_) => self.session.transport_closed(out),
+        }
+        Poll::Ready(())
+    }
+
+    /// Handles what came out of the session and writes what it wants to say.
+    fn settle(&mut self, context: &mut Context<'_>, out: &mut Output) {
+        while !out.events.is_empty() {
+            let mut events = std::mem::take(&mut out.events);
+            for event in events.drain(..) {
+                self.event(event, out);
+            }
+            if out.events.is_empty() {
+                out.events = events;
+            }
+        }
+        if !out.transmit.is_empty() {
+            let written = match self.transport.poll_write(context, &out.transmit) {
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(_)) => return self.cut(),
+                Poll::Pending => 0,
+            };
+            self.unsent.extend_from_slice(out.transmit.get(written..).unwrap_or_default());
+            // Also for TLS, which may keep what it has taken.
+            self.write_by = Some(Instant::now() + WRITE_WITHIN);
+            if self.poll_unsent(context).is_pending() {
+                self.set_timer();
+            }
+        }
+        self.say_sent();
+    }
+
+    /// Ready when nothing is left to be written.
+    fn poll_unsent(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.write_by.is_none() {
+            return Poll::Ready(());
+        }
+        let mut done = 0;
+        while done < self.unsent.len() {
+            match self.transport.poll_write(context, self.unsent.get(done..).unwrap_or_default()) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    done += written;
+                    self.write_by = Some(Instant::now() + WRITE_WITHIN);
+                }
+                Poll::Ready(_) => {
+                    self.cut();
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {
+                    self.unsent.drain(..done);
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.unsent = Vec::new();
+        match self.transport.poll_flush(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => self.cut(),
+        }
+        self.write_by = None;
+        self.say_sent();
+        Poll::Ready(())
+    }
+
+    /// The transport is broken: nothing more can be said.
+    fn cut(&mut self) {
+        self.unsent = Vec::new();
+        self.write_by = None;
+        self.ended.get_or_insert(Ended::TransportClosed);
+    }
+
+    fn set_timer(&mut self) {
+        let clock = &self.shared.clock;
+        let session = self.session.timeout().and_then(|due| i64::try_from(due).ok());
+        let session = session.map(|due| Instant::now() + clock.until(due));
+        let next = session.into_iter().chain(self.write_by).min();
+        self.timer.as_mut().reset(next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600)));
+    }
+
+    /// Ready when the connection is over. The timer is not moved with every packet: when it fires it is asked anew.
+    fn poll_timer(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
+        while self.timer.as_mut().poll(context).is_ready() {
+            if self.write_by.is_some_and(|by| by <= Instant::now()) {
+                self.ending.get_or_insert(EndReason::SlowReader);
+                self.cut();
+                return Poll::Ready(());
+            }
+            scratch.out.clear();
+            self.session.handle_timeout(now(&self.shared), &mut scratch.out);
+            if self.write_by.is_none() {
+                self.settle(context, &mut scratch.out);
+            } else {
+                // What is under way is not to be mixed with a goodbye.
+                for event in std::mem::take(&mut scratch.out.events) {
+                    self.event(event, &mut scratch.out);
+                }
+            }
+            if self.ended.is_some() {
+                return Poll::Ready(());
+            }
+            self.set_timer();
+        }
+        Poll::Pending
+    }
+
+    fn event(&mut self, event: Event, out: &mut Output) {
+        match event {
+            Event::Connect(connect) => self.open(*connect),
+            Event::Publish(publish) => self.publish(publish, out),
+            Event::RejectedTopic { topic, .. } => {
+                stats::up(&self.shared.stats.topics_rejected);
+                self.reject(&format!("no device publishes to the topic {topic:?}"));
+            }
+            Event::Subscribed { filter, .. } if filter == DeviceFilter::RpcRequests => {
+                self.want_commands(true)
+            }
+            Event::Unsubscribed(filter) if filter == DeviceFilter::RpcRequests => self.want_commands(false),
+            Event::Subscribed { .. } | Event::Unsubscribed(_) => {}
+            Event::DeliverySent { .. }
+            | Event::Delivered { .. }
+            | Event::DeliveryRefused { .. }
+            | Event::DeliveryExpired { .. } => self.delivery_event(&event),
+            Event::Ended(reason) => {
+                self.ended.get_or_insert(reason);
+            }
+        }
+    }
+
+    fn mail(&mut self, mail: Mail, out: &mut Output) {
+        let now = now(&self.shared);
+        for (token, outcome) in mail.answers {
+            self.session.publish_done(now, token, outcome, out);
+        }
+        for order in mail.orders {
+            self.order(order, out);
+        }
+        if let Some((reason, end)) = mail.shut {
+            self.ending.get_or_insert(end);
+            self.session.shut(reason, out);
+        }
+    }
+
+    fn open(&mut self, connect: ConnectRequest) {
+        let shared = self.shared.clone();
+        let handle = self.handle.clone();
+        let (request, name) = credential::request(&shared, &self.peer, connect);
+        let address = self.peer.address.ip();
+        self.opening = Some(Box::pin(credential::open(shared, handle, request, name, address)));
+    }
+
+    fn opened(&mut self, opened: Opened, out: &mut Output) {
+        let now = now(&self.shared);
+        match opened {
+            Opened::Refused(refusal) => self.session.refuse(refusal, out),
+            Opened::Granted(identity) => {
+                stats::up(&self.shared.stats.sessions);
+                self.shared.registry.enter(&identity.device, identity.epoch, &self.handle);
+                let client_id = identity.device.device.as_str().to_owned();
+                tracing::debug!(device = %identity.device, session = %identity.epoch, address = %self.peer.address, "session");
+                self.identity = Some(identity);
+                self.session.accept(now, &Accept { assigned_client_id: &client_id }, out);
+                self.set_timer();
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done, out: &mut Output) {
+        let now = now(&self.shared);
+        if let Some((token, outcome)) = done.answer {
+            self.session.publish_done(now, token, outcome, out);
+        }
+        if let Some((topic, payload)) = done.delivery {
+            self.send(topic, payload, out);
+        }
+    }
+
+    fn want_commands(&mut self, wanted: bool) {
+        let Some(Identity { device, epoch }) = self.identity.as_deref() else { return };
+        let report = core::commands_wanted(self.shared.clone(), device.clone(), *epoch, wanted);
+        Lane::put(&mut self.command_lane, async move {
+            report.await;
+            Done::default()
+        });
+    }
+
+    /// Counts something that could not be taken, and says so if it is time.
+    fn reject(&mut self, reason: &str) {
+        let Some(Identity { device, .. }) = self.identity.as_deref() else { return };
+        let shared = self.shared.clone();
+        tracing::debug!(%device, reason, "rejected");
+        if let Some(report) = shared.rejections.count(device, reason, shared.now()) {
+            let event = crate::rejections::event(&shared, device, report);
+            Lane::put(&mut self.device_lane, async move {
+                if let Err(status) = core::event(&shared, event).await {
+                    tracing::warn!(error = status.message(), "a rejected payload could not be reported");
+                }
+                Done::default()
+            });
+        }
+    }
+}
+
+/// The session machine's time: the same clock, which never is before the epoch.
+fn now(shared: &Shared) -> u64 {
+    u64::try_from(shared.now()).unwrap_or_default()
+}
+
+/// What core is told of an end.
+fn ended_as(ended: Ended) -> Option<EndReason> {
+    match ended {
+        Ended::ClientDisconnect { will: false } => Some(EndReason::Disconnect),
+        Ended::ClientDisconnect { will: true } => Some(EndReason::DisconnectWithWill),
+        Ended::TransportClosed => Some(EndReason::Cut),
+        Ended::KeepAliveTimeout => Some(EndReason::KeepAlive),
+        Ended::ProtocolError { .. } => Some(EndReason::ProtocolError),
+        Ended::Shut(ServerReason::TakenOver) => Some(EndReason::TakenOver),
+        Ended::Shut(ServerReason::Administrative | ServerReason::NotAuthorized) => Some(EndReason::Revoked),
+        Ended::Shut(_) => Some(EndReason::ByPlatform),
+        Ended::ConnectTimeout | Ended::Refused(_) => None,
+    }
+}
+
+/// What a device is told when core could not answer: nothing, so that it comes again.
+fn outcome_of(status: &tonic::Status) -> PublishOutcome {
+    use stoker_proto::problem::ProblemKind;
+    match ProblemKind::of(status).0 {
+        ProblemKind::InvalidRequest => PublishOutcome::PayloadInvalid,
+        ProblemKind::LimitReached => PublishOutcome::QuotaExceeded,
+        ProblemKind::NotFound | ProblemKind::Unauthenticated => PublishOutcome::NotAuthorized,
+        _ => PublishOutcome::StoreUnavailable,
+    }
+}

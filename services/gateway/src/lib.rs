@@ -1,0 +1,125 @@
+//! `gateway`: ends device connections. It keeps only the live ones; all it learns goes to core before a device is told
+//! that it was heard.
+//!
+//! One task per connection, which holds no buffer while it waits: bytes are read into a scratch buffer of the thread
+//! and handed to the session machine at once.
+
+mod accept;
+mod connection;
+mod core;
+mod lane;
+mod mailbox;
+mod orders;
+mod refusals;
+mod registry;
+mod rejections;
+mod shared;
+mod stats;
+mod tls;
+mod transport;
+mod uplink;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stoker_domain::model::MemberId;
+use stoker_domain::payload::PayloadLimits;
+use stoker_domain::ports::bus::{Bus, BusError};
+use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
+use stoker_protocol::session::Limits;
+use stoker_telemetry::{Clock, Health, Supervisor, TaskDied};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+pub use stats::{GatewayStats, StatsSnapshot};
+pub use tls::{TlsConfig, TlsError};
+
+use shared::Shared;
+
+/// What a gateway is made of.
+pub struct GatewayConfig {
+    /// The way to core.
+    pub core: GatewayServiceClient<Channel>,
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// The clock.
+    pub clock: Clock,
+    /// This process, fresh at every start.
+    pub member: MemberId,
+    /// Where to say how it goes.
+    pub health: Health,
+    /// Bounds of a connection.
+    pub limits: Limits,
+    /// Bounds of a payload.
+    pub payload_limits: PayloadLimits,
+    /// Connections held at once; more are closed before a byte is read.
+    pub max_connections: usize,
+    /// How long established connections may take to end after shutdown has begun.
+    pub drain: Duration,
+}
+
+/// A port that is open already, so that whoever starts the gateway knows that it could be opened.
+pub enum Listener {
+    /// MQTT over TCP.
+    Mqtt(TcpListener),
+    /// MQTT over TLS.
+    Mqtts(TcpListener, TlsConfig),
+}
+
+/// Why a gateway stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// Its queue could not be opened.
+    #[error("the gateway's queue could not be opened: {0}")]
+    Bus(#[from] BusError),
+    /// A task died.
+    #[error(transparent)]
+    Task(#[from] TaskDied),
+}
+
+/// Serves devices until shutdown.
+///
+/// # Errors
+/// When the queue cannot be opened or a task dies.
+pub async fn run(
+    config: GatewayConfig,
+    listeners: Vec<Listener>,
+    stats: Arc<GatewayStats>,
+    shutdown: CancellationToken,
+) -> Result<(), GatewayError> {
+    let orders = config.bus.consume_gateway(&config.member).await?;
+    let health = config.health.clone();
+    let drain = config.drain;
+    // The lanes to core outlive the connections, so that those can say goodbye.
+    let lanes_end = CancellationToken::new();
+    let shared = Arc::new(Shared::new(config, stats));
+    let mut lanes = Supervisor::new(health.clone(), lanes_end.clone());
+    lanes.run("readings to core", uplink::run(shared.clone(), lanes_end.clone()));
+    lanes.run("rejected payloads", rejections::run(shared.clone(), lanes_end.clone()));
+    let mut doors = Supervisor::new(health, shutdown.clone());
+    doors.run("orders from core", orders::run(shared.clone(), orders, shutdown.clone()));
+    for listener in listeners {
+        doors.run("device listener", accept::run(shared.clone(), listener, shutdown.clone()));
+    }
+    let lanes = async {
+        let result = lanes.join().await;
+        // Without its lanes a gateway takes nothing in.
+        shutdown.cancel();
+        result
+    };
+    let doors = async {
+        let result = doors.join().await;
+        shared.registry.shut_all();
+        shared.connections.close();
+        if tokio::time::timeout(drain, shared.connections.wait()).await.is_err() {
+            tracing::warn!(left = shared.connections.len(), "connections did not end in time");
+        }
+        lanes_end.cancel();
+        result
+    };
+    let (lanes, doors) = tokio::join!(lanes, doors);
+    doors?;
+    lanes?;
+    Ok(())
+}

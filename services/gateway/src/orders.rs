@@ -1,0 +1,79 @@
+//! Orders from core, by the gateway's own queue.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stoker_domain::model::{EndReason, Slot, SlotEpoch};
+use stoker_domain::ports::bus::{GatewayConsumer, GatewayOrder, ToGateway};
+use stoker_protocol::session::ServerReason;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::core;
+use crate::mailbox::Order;
+use crate::shared::Shared;
+
+/// Reports about orders that could not be carried out, under way at once. At the bound the queue waits.
+const REPORTS: usize = 64;
+
+/// Carries orders out until shutdown.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut orders: Box<dyn GatewayConsumer>,
+    shutdown: CancellationToken,
+) -> Result<(), String> {
+    let mut newest: HashMap<Slot, SlotEpoch> = HashMap::new();
+    let mut reports = JoinSet::new();
+    loop {
+        let message = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = reports.join_next(), if reports.len() >= REPORTS => continue,
+            message = orders.next(), if reports.len() < REPORTS => message,
+        };
+        let Some(message) = message else {
+            if shutdown.is_cancelled() {
+                break;
+            }
+            return Err("the bus has closed the gateway's queue".to_owned());
+        };
+        while reports.try_join_next().is_some() {}
+        let seen = newest.entry(message.slot).or_insert(message.epoch);
+        if message.epoch < *seen {
+            tracing::debug!(device = %message.device, slot = %message.slot, "an order of an older owner was dropped");
+            continue;
+        }
+        *seen = message.epoch;
+        carry_out(&shared, message, &mut reports);
+    }
+    while reports.join_next().await.is_some() {}
+    Ok(())
+}
+
+fn carry_out(shared: &Arc<Shared>, message: ToGateway, reports: &mut JoinSet<()>) {
+    let ToGateway { device, session, order, .. } = message;
+    let handle = shared.registry.find(&device, session);
+    if let GatewayOrder::Close { reason } = order {
+        if let Some(handle) = handle {
+            let code = match reason {
+                EndReason::TakenOver => ServerReason::TakenOver,
+                EndReason::ByPlatform => ServerReason::ShuttingDown,
+                _ => ServerReason::Administrative,
+            };
+            handle.mailbox.shut(code, reason);
+        }
+        return;
+    }
+    let command = match &order {
+        GatewayOrder::Command { id, .. } => Some(id.to_string()),
+        _ => None,
+    };
+    let refusal = match handle {
+        None => "the gateway does not hold this session",
+        Some(handle) if handle.mailbox.order(Order { session, order }) => return,
+        Some(_) => "the connection takes no more",
+    };
+    if let Some(id) = command {
+        let report = core::not_sent(id, session, false, refusal);
+        reports.spawn(core::command(shared.clone(), device, report));
+    }
+}

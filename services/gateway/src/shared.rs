@@ -1,0 +1,71 @@
+//! What all connections share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use stoker_domain::model::{EventId, MemberId, Millis};
+use stoker_domain::payload::PayloadLimits;
+use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
+use stoker_protocol::session::Limits;
+use stoker_telemetry::Clock;
+use tokio_util::task::TaskTracker;
+use tonic::transport::Channel;
+
+use crate::GatewayConfig;
+use crate::refusals::Refusals;
+use crate::registry::Registry;
+use crate::rejections::Rejections;
+use crate::stats::GatewayStats;
+use crate::uplink::Uplink;
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) core: GatewayServiceClient<Channel>,
+    pub(crate) clock: Clock,
+    pub(crate) member: MemberId,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) payload_limits: PayloadLimits,
+    pub(crate) max_connections: usize,
+    pub(crate) registry: Registry,
+    pub(crate) uplink: Uplink,
+    pub(crate) refusals: Refusals,
+    pub(crate) rejections: Rejections,
+    pub(crate) connections: TaskTracker,
+    pub(crate) stats: Arc<GatewayStats>,
+    made_ids: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(config: GatewayConfig, stats: Arc<GatewayStats>) -> Self {
+        Self {
+            core: config.core,
+            clock: config.clock,
+            member: config.member,
+            limits: Arc::new(config.limits),
+            payload_limits: config.payload_limits,
+            max_connections: config.max_connections,
+            registry: Registry::default(),
+            uplink: Uplink::default(),
+            refusals: Refusals::default(),
+            rejections: Rejections::default(),
+            connections: TaskTracker::new(),
+            stats,
+            made_ids: AtomicU64::new(0),
+        }
+    }
+
+    /// Now, in milliseconds since the epoch, never going back.
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now_ms()
+    }
+
+    /// An id for an event that came without: this process is fresh and random, so a count is unique.
+    pub(crate) fn make_event_id(&self) -> EventId {
+        let count = self.made_ids.fetch_add(1, Ordering::Relaxed);
+        let text = format!("evt-{}-{count:x}", self.member);
+        // A member id is short; should it not be, an event without its own id is better than none.
+        EventId::new(&text)
+            .or_else(|_| EventId::new(&format!("evt-{count:x}")))
+            .unwrap_or_else(|_| unreachable!())
+    }
+}

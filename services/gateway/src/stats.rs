@@ -1,0 +1,68 @@
+//! What a gateway counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// Counters of a gateway, all since its start except where said otherwise.
+        #[derive(Debug, Default)]
+        pub struct GatewayStats {
+            $(pub(crate) $name: AtomicU64,)+
+        }
+
+        /// The counters at one moment.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct StatsSnapshot {
+            $($(#[$doc])* pub $name: u64,)+
+        }
+
+        impl GatewayStats {
+            /// The counters now.
+            #[must_use]
+            pub fn snapshot(&self) -> StatsSnapshot {
+                StatsSnapshot { $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+        }
+    };
+}
+
+stats! {
+    /// Connections open now, whether their devices are known or not.
+    connections,
+    /// Sessions under way now.
+    sessions,
+    /// Connections that were taken.
+    connections_taken,
+    /// Connections that were closed at once, the gateway holding as many as it may.
+    connections_refused,
+    /// Credentials that were wrong.
+    credentials_refused,
+    /// Readings handed to core.
+    readings,
+    /// Readings stored.
+    readings_stored,
+    /// Readings dropped: with QoS 0, when core could not keep up or not store them.
+    readings_dropped,
+    /// Events, attributes and requests of devices.
+    messages,
+    /// Payloads that were not of their form.
+    payloads_rejected,
+    /// Messages on topics that devices do not have.
+    topics_rejected,
+    /// Commands written to devices.
+    commands_sent,
+    /// Microseconds between a reading's arrival and its answer, summed.
+    stored_micros,
+}
+
+pub(crate) fn up(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+pub(crate) fn down(counter: &AtomicU64) {
+    counter.fetch_sub(1, Ordering::Relaxed);
+}
+
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}

@@ -1,0 +1,224 @@
+//! The lane of readings: one stream to core. What comes while a batch is under way forms the next one; no timer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use stoker_proto::core::v1::{BatchAnswer, Reading, ReadingBatch};
+use stoker_protocol::session::{PublishOutcome, PublishToken};
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use crate::registry::Handle;
+use crate::shared::Shared;
+use crate::stats;
+
+/// Batches under way at once: one is being written while the next one forms; a second hides the way there and back.
+const UNDER_WAY: usize = 2;
+/// Readings of one batch.
+const BATCH_MOST: usize = 4_096;
+/// Readings that may wait. More are refused, the newest first: those that wait were taken.
+const WAITING_MOST: usize = 65_536;
+/// Bytes of payload that may wait.
+const WAITING_BYTES_MOST: usize = 64 * 1024 * 1024;
+/// An answer that takes longer does not come: the stream is made anew.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Who waits for a reading, and since when.
+struct Waiting {
+    who: Option<(Arc<Handle>, PublishToken)>,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Pending {
+    open: bool,
+    bytes: usize,
+    readings: Vec<Reading>,
+    waiting: Vec<Waiting>,
+}
+
+/// What waits for the next batch.
+#[derive(Default)]
+pub(crate) struct Uplink {
+    pending: Mutex<Pending>,
+    some: Notify,
+}
+
+impl Uplink {
+    /// Hands a reading over. False: core is not there or cannot keep up; nothing was taken.
+    pub(crate) fn put(
+        &self,
+        reading: Reading,
+        bytes: usize,
+        who: Option<(Arc<Handle>, PublishToken)>,
+    ) -> bool {
+        let mut pending = self.pending.lock();
+        if !pending.open
+            || pending.readings.len() >= WAITING_MOST
+            || pending.bytes + bytes > WAITING_BYTES_MOST
+        {
+            return false;
+        }
+        pending.bytes += bytes;
+        pending.readings.push(reading);
+        pending.waiting.push(Waiting { who, since: Instant::now() });
+        let first = pending.readings.len() == 1;
+        drop(pending);
+        if first {
+            self.some.notify_one();
+        }
+        true
+    }
+
+    fn take(&self) -> (Vec<Reading>, Vec<Waiting>) {
+        let mut pending = self.pending.lock();
+        if pending.readings.len() <= BATCH_MOST {
+            pending.bytes = 0;
+            return (std::mem::take(&mut pending.readings), std::mem::take(&mut pending.waiting));
+        }
+        let part = BATCH_MOST * pending.bytes / pending.readings.len();
+        pending.bytes -= part;
+        (pending.readings.drain(..BATCH_MOST).collect(), pending.waiting.drain(..BATCH_MOST).collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pending.lock().readings.is_empty()
+    }
+
+    fn open(&self) {
+        self.pending.lock().open = true;
+    }
+
+    /// Takes nothing any more; whoever waits is to be told.
+    fn close(&self) -> Vec<Waiting> {
+        let mut pending = self.pending.lock();
+        pending.open = false;
+        pending.bytes = 0;
+        pending.readings.clear();
+        std::mem::take(&mut pending.waiting)
+    }
+}
+
+/// Keeps the stream up until shutdown.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    shutdown: CancellationToken,
+) -> Result<(), std::convert::Infallible> {
+    let mut pause = Duration::from_millis(50);
+    while !shutdown.is_cancelled() {
+        let mut stream = Stream { shared: shared.clone(), under_way: HashMap::new(), next: 0 };
+        let opened = Instant::now();
+        let ended = stream.serve(&shutdown).await;
+        // Nobody knows what became of these; nothing of them may be acknowledged.
+        let mut lost = shared.uplink.close();
+        lost.extend(stream.under_way.into_values().flat_map(|batch| batch.waiting));
+        settle(&shared, lost, false);
+        let Err(status) = ended else { break };
+        tracing::warn!(error = %status.message(), "the stream of readings to core ended; it is made anew");
+        if opened.elapsed() > Duration::from_secs(10) {
+            pause = Duration::from_millis(50);
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = tokio::time::sleep(jittered(pause)) => {}
+        }
+        pause = pause.saturating_mul(2).min(Duration::from_secs(5));
+    }
+    Ok(())
+}
+
+/// Between half of it and all of it.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    let random = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
+    pause.mul_f64(1.0 - random / 2.0)
+}
+
+fn settle(shared: &Shared, waiting: Vec<Waiting>, stored: bool) {
+    let outcome = if stored { PublishOutcome::Stored } else { PublishOutcome::StoreUnavailable };
+    let (mut count, mut dropped, mut micros) = (0, 0, 0);
+    for Waiting { who, since } in waiting {
+        count += 1;
+        micros += u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        match who {
+            Some((handle, token)) => handle.mailbox.answer(token, outcome),
+            None => dropped += u64::from(!stored),
+        }
+    }
+    if stored {
+        stats::add(&shared.stats.readings_stored, count);
+        stats::add(&shared.stats.stored_micros, micros);
+    }
+    stats::add(&shared.stats.readings_dropped, dropped);
+}
+
+struct Batch {
+    sent: Instant,
+    waiting: Vec<Waiting>,
+}
+
+struct Stream {
+    shared: Arc<Shared>,
+    under_way: HashMap<u64, Batch>,
+    next: u64,
+}
+
+impl Stream {
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), Status> {
+        let (batches, outgoing) = mpsc::channel(UNDER_WAY);
+        let mut core = self.shared.core.clone();
+        let answers = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            opened = core.readings(ReceiverStream::new(outgoing)) => opened?.into_inner(),
+        };
+        self.shared.uplink.open();
+        self.pump(batches, answers, shutdown).await
+    }
+
+    async fn pump(
+        &mut self,
+        batches: mpsc::Sender<ReadingBatch>,
+        mut answers: Streaming<BatchAnswer>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Status> {
+        loop {
+            while self.under_way.len() < UNDER_WAY && !self.shared.uplink.is_empty() {
+                let (readings, waiting) = self.shared.uplink.take();
+                stats::add(&self.shared.stats.readings, u64::try_from(readings.len()).unwrap_or(u64::MAX));
+                let batch = self.next;
+                self.next += 1;
+                self.under_way.insert(batch, Batch { sent: Instant::now(), waiting });
+                let gone = || Status::unavailable("core takes no more readings");
+                batches.send(ReadingBatch { batch, readings }).await.map_err(|_| gone())?;
+            }
+            let oldest = self.under_way.values().map(|batch| batch.sent).min();
+            let late = oldest.map(|sent| tokio::time::Instant::from_std(sent + ANSWER_WITHIN));
+            tokio::select! {
+                answer = answers.message() => match answer? {
+                    Some(answer) => self.answered(answer),
+                    None => return Err(Status::unavailable("core has ended the stream")),
+                },
+                () = self.shared.uplink.some.notified(), if self.under_way.len() < UNDER_WAY => {}
+                () = tokio::time::sleep_until(late.unwrap_or_else(tokio::time::Instant::now)), if late.is_some() => {
+                    return Err(Status::deadline_exceeded("core has not answered a batch in time"));
+                }
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    fn answered(&mut self, answer: BatchAnswer) {
+        let Some(batch) = self.under_way.remove(&answer.batch) else { return };
+        if !answer.stored {
+            tracing::warn!(
+                reason = answer.detail,
+                readings = batch.waiting.len(),
+                "core could not store readings"
+            );
+        }
+        settle(&self.shared, batch.waiting, answer.stored);
+    }
+}
