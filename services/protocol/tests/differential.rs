@@ -116,7 +116,7 @@ const LAXER: &[Laxer] = &[
             Packet::Connect(connect) => connect.user_name.is_none() && connect.password.is_some(),
             _ => false,
         },
-        example: b"\x10\x10\0\x04MQTT\x05\x40\0\0\0\0\0\x01a",
+        example: b"\x10\x10\0\x04MQTT\x05\x40\0\0\0\0\0\0\x01a",
     },
     Laxer {
         is: |packet| match packet {
@@ -169,7 +169,8 @@ fn is_expected(version: Version, frame: &[u8]) -> Result<(), String> {
             let known = LAXER.iter().any(|row| (row.is)(&packet));
             if known { Ok(()) } else { Err(format!("only we accept {packet:?}")) }
         }
-        other => Err(format!("{other:?}")),
+        Verdict::Stricter(error) => Err(format!("only we refuse: {error}")),
+        Verdict::Differ(how) => Err(how),
     }
 }
 
