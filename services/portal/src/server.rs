@@ -23,7 +23,7 @@ const MAX_HEADERS: usize = 100;
 const MAX_HEAD: usize = 64 * 1024;
 /// Said on a connection too many, before a single byte of it is read.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-retry-after: 1\r\nconnection: close\r\ncontent-length: 150\r\n\r\n\
+retry-after: 1\r\nconnection: close\r\ncontent-length: 148\r\n\r\n\
 {\"type\":\"urn:stoker:problem:overloaded\",\"title\":\"More requests than can be served\",\
 \"status\":503,\"detail\":\"too many connections are open; try again\"}";
 

@@ -14,7 +14,7 @@ use wire::channel::{Email, Kind, Webhook};
 use crate::App;
 use crate::alarms::Severity;
 use crate::core::missing;
-use crate::extract::{Id, Json, Label, Parsed, Query, present};
+use crate::extract::{Id, Json, Label, Object, Parsed, Query, present};
 use crate::list::{Limit, List, position};
 use crate::problem::Problem;
 use crate::time::Time;
@@ -178,12 +178,12 @@ impl fmt::Debug for NewChannel {
     }
 }
 
-fn channels(deliver: Vec<NewChannel>, secrets_needed: bool) -> Result<Vec<wire::Channel>, Problem> {
+fn channels(deliver: Vec<Object<NewChannel>>, secrets_needed: bool) -> Result<Vec<wire::Channel>, Problem> {
     if deliver.is_empty() || deliver.len() > MAX_CHANNELS {
         let detail = format!("deliver has 1 to {MAX_CHANNELS} channels");
         return Err(Problem::invalid(detail).pointing_at("/deliver"));
     }
-    let channels = deliver.into_iter().enumerate().map(|(index, channel)| {
+    let channels = deliver.into_iter().enumerate().map(|(index, Object(channel))| {
         let kind = match channel {
             NewChannel::Email { to } => Kind::Email(Email { to: to.0.0 }),
             NewChannel::Webhook { url, secret } => {
@@ -217,10 +217,11 @@ pub(crate) struct NewSubscription {
     name: Parsed<Label>,
     /// Which alarms; all when it is left out.
     #[serde(rename = "match")]
-    matching: Option<NewMatch>,
+    #[schema(value_type = Option<NewMatch>)]
+    matching: Option<Object<NewMatch>>,
     /// Where to.
-    #[schema(min_items = 1, max_items = 16)]
-    deliver: Vec<NewChannel>,
+    #[schema(value_type = Vec<NewChannel>, min_items = 1, max_items = 16)]
+    deliver: Vec<Object<NewChannel>>,
 }
 
 /// What is to change: an absent field stays as it is, a given one replaces all of the old.
@@ -235,11 +236,11 @@ pub(crate) struct SubscriptionChange {
     /// Which alarms; null for all.
     #[serde(default, rename = "match", deserialize_with = "present")]
     #[schema(value_type = Option<NewMatch>)]
-    matching: Option<Option<NewMatch>>,
+    matching: Option<Option<Object<NewMatch>>>,
     /// Where to.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Vec<NewChannel>>, nullable = false, min_items = 1, max_items = 16)]
-    deliver: Option<Vec<NewChannel>>,
+    deliver: Option<Vec<Object<NewChannel>>>,
 }
 
 /// Which subscription, in the path.
@@ -302,7 +303,7 @@ pub(crate) async fn create(
     let request = wire::CreateSubscriptionRequest {
         organization: app.organization.to_string(),
         name: new.name.0.0,
-        r#match: Some(new.matching.unwrap_or_default().into_wire()?),
+        r#match: Some(new.matching.unwrap_or_default().0.into_wire()?),
         deliver: channels(new.deliver, true)?,
     };
     let subscription = Subscription::from_reply(app.core.create_subscription(request).await?)?;
@@ -341,7 +342,7 @@ pub(crate) async fn change(
         organization: app.organization.to_string(),
         id: id.to_string(),
         name: change.name.map(|Parsed(Label(name))| name),
-        r#match: change.matching.map(|matching| matching.unwrap_or_default().into_wire()).transpose()?,
+        r#match: change.matching.map(|matching| matching.unwrap_or_default().0.into_wire()).transpose()?,
         deliver: deliver.map(|items| wire::Deliver { items }),
     };
     Subscription::from_reply(app.core.patch_subscription(request).await?).map(axum::Json)
