@@ -87,6 +87,7 @@ impl SlotMachine {
         draft.retime(Subject::Device(alarm.device.clone()));
         draft.tell(Activity::Alarm(alarm.clone()));
         self.tell_step(&alarm, NotificationStep::Cleared, draft);
+        self.reached.remove(&id);
         draft.archive(StateKey::Alarm(id), Append::Alarm(alarm));
     }
 

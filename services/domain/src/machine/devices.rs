@@ -80,6 +80,7 @@ impl SlotMachine {
         for id in entry.alarms {
             draft.touch(StateKey::Alarm(id));
             self.archive_again.remove(&id);
+            self.reached.remove(&id);
             if let Some(mut alarm) = self.alarms.remove(&id)
                 && alarm.state == AlarmState::Active
             {

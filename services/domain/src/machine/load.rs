@@ -29,6 +29,7 @@ impl SlotMachine {
             alarms: BTreeMap::new(),
             notifications: BTreeMap::new(),
             outbox: BTreeMap::new(),
+            reached: BTreeMap::new(),
             archive_again: BTreeSet::new(),
             timers: Timers::default(),
         };
@@ -64,6 +65,8 @@ impl SlotMachine {
                 draft.touch(key);
             }
         }
+        let alarms = &self.alarms;
+        self.reached.retain(|id, _| alarms.get(id).is_some_and(|alarm| alarm.state == AlarmState::Active));
     }
 
     /// Puts a row where it belongs; false when there is no such place.
@@ -104,6 +107,7 @@ impl SlotMachine {
                     entry.pending += usize::from(pending);
                 });
                 if known {
+                    self.reached.entry(row.alarm).or_default().insert(row.id);
                     let hand_out_again = row.created_at;
                     self.notifications.insert(row.id, NotificationEntry { row, hand_out_again });
                 }

@@ -130,6 +130,9 @@ pub struct SlotMachine {
     alarms: BTreeMap<AlarmId, Alarm>,
     notifications: BTreeMap<NotificationId, NotificationEntry>,
     outbox: BTreeMap<NotificationId, OutboxEntry>,
+    /// What was told of each active alarm. After a load only what has not left for history: a further subscription that
+    /// names the same recipient can then tell it once more, under the same id.
+    reached: BTreeMap<AlarmId, BTreeSet<NotificationId>>,
     /// Cleared alarms that were acknowledged while they were on their way to history: they go there once more.
     archive_again: BTreeSet<AlarmId>,
     timers: Timers,

@@ -76,24 +76,19 @@ impl SlotMachine {
             return Vec::new();
         };
         let subscriptions = draft.ctx.subscriptions.of(&alarm.device.organization);
-        let told = |subscription: &Subscription| alarm.told.contains(&subscription.id);
         let fresh: Vec<&Subscription> = subscriptions
             .iter()
-            .filter(|subscription| !told(subscription) && wants(subscription, &entry.record, alarm.severity))
+            .filter(|subscription| !alarm.told.contains(&subscription.id))
+            .filter(|subscription| wants(subscription, &entry.record, alarm.severity))
             .collect();
         if fresh.is_empty() {
             return Vec::new();
         }
-        let reached: Vec<&Channel> =
-            subscriptions.iter().filter(|s| told(s)).flat_map(|subscription| &subscription.deliver).collect();
         let mut content = alarm.clone();
         content.told.extend(fresh.iter().map(|subscription| subscription.id.clone()));
         for subscription in &fresh {
             for channel in &subscription.deliver {
-                let known = |other: &&Channel| other.kind() == channel.kind() && other.to() == channel.to();
-                if !reached.iter().any(known) {
-                    self.notify(&content, NotificationStep::Raised, &subscription.id, channel, draft);
-                }
+                self.notify(&content, NotificationStep::Raised, &subscription.id, channel, draft);
             }
         }
         fresh.into_iter().map(|subscription| subscription.id.clone()).collect()
@@ -120,7 +115,8 @@ impl SlotMachine {
     ) {
         let now = draft.now();
         let id = notification_id(alarm.id, step, channel);
-        if self.notifications.contains_key(&id) {
+        // What was told in this step is not told again, though it may have left for history by now.
+        if self.notifications.contains_key(&id) || !self.reached.entry(alarm.id).or_default().insert(id) {
             return;
         }
         let Some(entry) = self.entry_mut(&alarm.device) else {

@@ -28,9 +28,11 @@ pub struct Output {
 pub enum Effect {
     /// Tell a gateway something.
     Gateway(Dispatch),
-    /// Publish an attempt, then say [`OutboxConfirmed`](super::Input::OutboxConfirmed).
+    /// Publish an attempt (what [`work`](super::SlotMachine::work) gives for it), then say
+    /// [`OutboxConfirmed`](super::Input::OutboxConfirmed). It is asked for again while that is not said.
     Publish(OutboxEntry),
-    /// Append an ended row to history, then say [`Archived`](super::Input::Archived).
+    /// Append an ended row to history, then say [`Archived`](super::Input::Archived). The shell goes on until it is
+    /// done; only a load asks again.
     Archive(StateKey, Box<Append>),
     /// Tell the live feed, and whoever waits for a command.
     Activity(Box<Activity>),

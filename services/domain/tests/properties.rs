@@ -1,0 +1,56 @@
+//! Random histories of a slot, crashes included. What they check after every step is in `world/checks.rs`; each of the
+//! changes in `mutants/` takes one guard out of the machine, and `mutants/run.sh` expects these tests to fail for it.
+//!
+//! A failure prints the smallest history that still fails, and its seed is kept in `properties.regressions`.
+
+// These lints are relaxed inside of `#[test]` functions only, and the world stands outside of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+use world::ops::{Op, Weights, history};
+
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(192);
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 20_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    }
+}
+
+fn run(ops: &[Op]) {
+    let mut world = world::World::new();
+    for op in ops {
+        world.step(op);
+    }
+    world.settle();
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn whatever_happens_every_invariant_holds(ops in history(Weights::EVERYTHING)) {
+        run(&ops);
+    }
+
+    #[test]
+    fn sessions_come_and_go_and_silence_is_the_devices_own(ops in history(Weights::SESSIONS)) {
+        run(&ops);
+    }
+
+    #[test]
+    fn commands_end_once_and_honestly_over_crashes(ops in history(Weights::COMMANDS)) {
+        run(&ops);
+    }
+
+    #[test]
+    fn alarms_reach_everybody_once_over_crashes(ops in history(Weights::ALARMS)) {
+        run(&ops);
+    }
+}
