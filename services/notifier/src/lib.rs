@@ -21,6 +21,8 @@ mod outcome;
 mod report;
 mod run;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod text;
 mod webhook;
 

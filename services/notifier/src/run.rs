@@ -1,5 +1,8 @@
 //! The loop: take, carry out, report, acknowledge.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 

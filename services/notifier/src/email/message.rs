@@ -188,3 +188,150 @@ mod header {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{RAISED_AT, cleared, mail, raised};
+
+    const NOW: Millis = RAISED_AT + 700;
+
+    fn built(notification: &Notification) -> String {
+        let sender = Sender::new("Stoker <alarms@example.com>").unwrap();
+        let message = sender.message(notification, notification.channel.to(), NOW).unwrap();
+        String::from_utf8(message.formatted()).unwrap()
+    }
+
+    fn header<'a>(mail: &'a str, name: &str) -> Option<&'a str> {
+        let head = mail.split("\r\n\r\n").next()?;
+        head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// A header with its folded lines joined.
+    fn unfolded(mail: &str, name: &str) -> String {
+        let head = mail.split("\r\n\r\n").next().unwrap().replace("\r\n ", " ");
+        header(&head, name).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_raised_alarm_reads_like_this() {
+        let expected = "\
+From: Stoker <alarms@example.com>\r
+To: night@example.org\r
+Date: Tue, 14 Nov 2023 22:13:20 +0000\r
+Subject: [critical] boiler-7: flame lost (E42)\r
+Auto-Submitted: auto-generated\r
+X-Stoker-Notification: ntf-0a-1-1\r
+Message-ID: <alm-0a-1-3.raised.HASH@example.com>\r
+Content-Type: text/plain; charset=utf-8\r
+Content-Transfer-Encoding: 7bit\r
+\r
+boiler-7 has raised a critical alarm.\r
+\r
+flame lost (E42)\r
+\r
+Device:       boiler-7\r
+Organization: default\r
+Severity:     critical\r
+Kind:         fault\r
+Raised:       2023-11-14 22:13:20 UTC\r
+Alarm:        alm-0a-1-3\r
+Subscription: night-shift\r
+";
+        let mail = built(&raised(1, mail()));
+        let id = header(&mail, "Message-ID").unwrap();
+        let hash = id.strip_prefix("<alm-0a-1-3.raised.").unwrap().strip_suffix("@example.com>").unwrap();
+        assert!(hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+        assert_eq!(mail.replace(hash, "HASH"), expected);
+    }
+
+    #[test]
+    fn a_cleared_alarm_stands_in_the_thread_of_its_raising() {
+        let (first, second) = (built(&raised(1, mail())), built(&cleared(2, mail())));
+        assert_eq!(header(&second, "Subject"), Some("[cleared] boiler-7: flame lost (E42)"));
+        let raised_id = header(&first, "Message-ID");
+        assert!(raised_id.is_some());
+        assert_eq!(header(&second, "In-Reply-To"), raised_id);
+        assert_eq!(header(&second, "References"), raised_id);
+        assert_ne!(header(&second, "Message-ID"), raised_id);
+        assert!(second.contains("Cleared:      2023-11-14 23:18:20 UTC (after 1 h 5 min)"), "{second}");
+        assert!(second.contains("Reported:     4 times"), "{second}");
+    }
+
+    #[test]
+    fn another_attempt_is_the_same_mail_and_another_recipient_or_raising_is_not() {
+        let first = raised(1, mail());
+        let mut again = first.clone();
+        again.tried = 7;
+        assert_eq!(built(&first), built(&again));
+        let id = |notification: &Notification| header(&built(notification), "Message-ID").map(str::to_owned);
+        let mut other = first.clone();
+        other.channel = stoker_domain::Channel::Email { to: "day@example.org".into() };
+        assert_ne!(id(&first), id(&other));
+        let mut other = first.clone();
+        other.content.raised_at += 1;
+        assert_ne!(id(&first), id(&other), "ids begin anew with a fresh store");
+    }
+
+    #[test]
+    fn no_text_of_a_device_becomes_a_header_or_a_line_of_its_own() {
+        let mut notification = raised(1, mail());
+        notification.content.text = "lost\r\nBcc: all@example.com\r\n\r\nSeverity:     harmless".into();
+        notification.content.code = "E\n42\r\nX-Evil: 1".into();
+        let mail = built(&notification);
+        let (head, body) = mail.split_once("\r\n\r\n").unwrap();
+        let names: Vec<&str> = head
+            .split("\r\n")
+            .filter(|line| !line.starts_with(' '))
+            .map(|line| line.split(':').next().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "From",
+                "To",
+                "Date",
+                "Subject",
+                "Auto-Submitted",
+                "X-Stoker-Notification",
+                "Message-ID",
+                "Content-Type",
+                "Content-Transfer-Encoding"
+            ]
+        );
+        let severities: Vec<&str> = body.lines().filter(|line| line.starts_with("Severity:")).collect();
+        assert_eq!(severities, ["Severity:     critical"]);
+    }
+
+    #[test]
+    fn long_and_foreign_texts_are_bounded_and_encoded() {
+        let mut notification = raised(1, mail());
+        notification.content.text = "Störung 火 ".repeat(1_000);
+        let mail = built(&notification);
+        assert!(mail.is_ascii());
+        assert!(mail.lines().all(|line| line.len() < 998), "RFC 5322 allows no longer line");
+        let subject = unfolded(&mail, "Subject");
+        assert!(subject.contains("=?utf-8?b?"), "{subject}");
+        assert!(mail.len() < 8 * 1_024, "{}", mail.len());
+    }
+
+    #[test]
+    fn a_text_that_only_repeats_the_code_is_not_said_twice() {
+        for (text, code, expected) in [
+            ("E42", "E42", "[critical] boiler-7: E42"),
+            ("", "E42", "[critical] boiler-7: E42"),
+            ("flame lost", "", "[critical] boiler-7: flame lost"),
+        ] {
+            let mut notification = raised(1, mail());
+            notification.content.text = text.into();
+            notification.content.code = code.into();
+            assert_eq!(subject(&notification), expected);
+        }
+    }
+
+    #[test]
+    fn a_sender_that_is_no_address_is_named() {
+        let error = Sender::new("nobody").unwrap_err().to_string();
+        assert!(error.starts_with("notifier.email.from: "), "{error}");
+    }
+}

@@ -4,6 +4,9 @@
 //! deadline around it would put a connection back in the middle of a command, and the next mail would take the answers
 //! to the last for its own.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::time::Duration;
 

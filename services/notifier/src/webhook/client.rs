@@ -1,5 +1,8 @@
 //! The HTTP client: one for all webhooks, which reaches nothing but addresses that were checked.
 
+#[cfg(test)]
+mod tests;
+
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
