@@ -32,8 +32,9 @@ impl Health {
     /// Waits until it fails.
     pub(super) async fn failed(&self) -> String {
         let mut failure = self.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
+        let why = failure.wait_for(Option::is_some).await.map(|why| why.clone());
+        match why {
+            Ok(why) => why.unwrap_or_default(),
             // Cannot be: the sender is this very value.
             Err(_) => std::future::pending().await,
         }

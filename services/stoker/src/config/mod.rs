@@ -1,0 +1,219 @@
+//! One configuration: a YAML file, the environment over it, flags over both.
+
+mod yaml;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Deserializer};
+
+/// Everything that can be configured. An unknown key is an error that names it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Configuration {
+    pub(crate) notifier: Notifier,
+    pub(crate) gateway: Gateway,
+    pub(crate) portal: Portal,
+    pub(crate) admin: Admin,
+    pub(crate) silence: Silence,
+}
+
+/// `notifier.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Notifier {
+    pub(crate) email: Option<Email>,
+    pub(crate) webhook: Webhook,
+}
+
+/// `notifier.email.…`
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Email {
+    pub(crate) smtp_url: String,
+    pub(crate) from: String,
+}
+
+impl std::fmt::Debug for Email {
+    /// The URL may carry a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Email").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+/// `notifier.webhook.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Webhook {
+    /// CIDRs that webhooks may have although they are not public.
+    pub(crate) allow: Vec<String>,
+}
+
+/// `gateway.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Gateway {
+    pub(crate) mqtt: Mqtt,
+    pub(crate) mqtts: Mqtts,
+}
+
+/// `gateway.mqtt.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Mqtt {
+    pub(crate) listen: Option<String>,
+}
+
+/// `gateway.mqtts.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Mqtts {
+    pub(crate) listen: Option<String>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// `portal.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Portal {
+    pub(crate) listen: Option<String>,
+}
+
+/// `admin.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Admin {
+    pub(crate) listen: Option<String>,
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// `silence.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Silence {
+    #[serde(deserialize_with = "duration")]
+    pub(crate) after: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) grace: Option<Duration>,
+}
+
+/// `10` (seconds), `"10s"`, `"1m 30s"`.
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    use serde::de::Error;
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Seconds(u64),
+        Text(String),
+    }
+    let duration = match Form::deserialize(from)? {
+        Form::Seconds(seconds) => Duration::from_secs(seconds),
+        Form::Text(text) => {
+            let wrong = |why: String| {
+                D::Error::custom(format!("{text:?} is no duration such as 10s or 1m 30s: {why}"))
+            };
+            let signed: jiff::SignedDuration =
+                text.parse().map_err(|error: jiff::Error| wrong(error.to_string()))?;
+            Duration::try_from(signed).map_err(|error| wrong(error.to_string()))?
+        }
+    };
+    // A year: a longer one is a mistake, and no arithmetic on times is to overflow.
+    if duration > Duration::from_secs(31_536_000) {
+        return Err(D::Error::custom("a duration is at most a year"));
+    }
+    Ok(Some(duration))
+}
+
+/// Lists may come from the environment with commas between.
+const LISTS: [&str; 1] = ["notifier.webhook.allow"];
+
+impl Configuration {
+    /// Reads the file, if one is given, and the environment: `STOKER__SECTION__KEY`.
+    ///
+    /// # Errors
+    /// Names the file and the key that is unknown or wrong.
+    pub(crate) fn read(file: Option<&Path>) -> Result<Self> {
+        let mut environment = config::Environment::with_prefix("STOKER")
+            .prefix_separator("__")
+            .separator("__")
+            .list_separator(",")
+            .try_parsing(true);
+        for list in LISTS {
+            environment = environment.with_list_parse_key(list);
+        }
+        Self::from_sources(file, environment)
+    }
+
+    fn from_sources(file: Option<&Path>, environment: config::Environment) -> Result<Self> {
+        let mut builder = config::Config::builder();
+        if let Some(path) = file {
+            builder = builder.add_source(yaml::YamlFile::open(path)?);
+        }
+        let merged = builder.add_source(environment).build().context("failed to read the configuration")?;
+        let place = match file {
+            Some(path) => format!("{} or the environment (STOKER__…)", path.display()),
+            None => "the environment (STOKER__…)".to_owned(),
+        };
+        merged.try_deserialize().with_context(|| format!("the configuration is wrong: see {place}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(yaml: &str, environment: &[(&str, &str)]) -> Result<Configuration, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), yaml).unwrap();
+        let map = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut source = config::Environment::with_prefix("STOKER")
+            .prefix_separator("__")
+            .separator("__")
+            .list_separator(",")
+            .try_parsing(true)
+            .source(Some(map));
+        for list in LISTS {
+            source = source.with_list_parse_key(list);
+        }
+        Configuration::from_sources(Some(file.path()), source).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_file_and_the_environment_over_it() {
+        let yaml = "notifier:\n  email: {smtp_url: 'smtp://127.0.0.1:25', from: a@example.com}\n  webhook:\n    allow: [10.0.0.0/8]\nsilence: {after: 3s, grace: 20}\n";
+        let read = read(
+            yaml,
+            &[("STOKER__SILENCE__AFTER", "5s"), ("STOKER__NOTIFIER__WEBHOOK__ALLOW", "127.0.0.0/8,::1/128")],
+        )
+        .unwrap();
+        assert_eq!(read.silence.after, Some(Duration::from_secs(5)));
+        assert_eq!(read.silence.grace, Some(Duration::from_secs(20)));
+        assert_eq!(read.notifier.webhook.allow, ["127.0.0.0/8", "::1/128"]);
+        assert_eq!(read.notifier.email.map(|email| email.from).as_deref(), Some("a@example.com"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        for (yaml, environment, key) in [
+            ("silense: {after: 3s}", vec![], "silense"),
+            ("silence: {afterwards: 3s}", vec![], "afterwards"),
+            ("{}", vec![("STOKER__GATEWAY__MQTT__LISTN", "x")], "listn"),
+        ] {
+            let error = read(yaml, &environment).unwrap_err();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        let error = read("silence: {after: soon}", &[]).unwrap_err();
+        assert!(error.contains("soon") && error.contains("silence.after"), "{error}");
+        let error = read("silence: [", &[]).unwrap_err();
+        assert!(error.contains("YAML"), "{error}");
+        let error = read("silence: {after: 99999999999}", &[]).unwrap_err();
+        assert!(error.contains("at most a year"), "{error}");
+    }
+}

@@ -1,0 +1,73 @@
+//! `stoker`: the platform in one program.
+
+mod config;
+mod data_dir;
+mod demo;
+mod files;
+mod signals;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use stoker_telemetry::{LogFormat, init_logs};
+
+/// Connects controllers to the people who look after them.
+#[derive(Debug, Parser)]
+#[command(name = "stoker", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole platform in one process
+    Up(Box<up::Up>),
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check a configuration file without starting anything
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    // Wrong use ends here, with 2.
+    let arguments = Arguments::parse();
+    init_logs(LogFormat::Auto, "info");
+    // One provider of cryptography in the process; with two, rustls would not know which.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::warn!("a provider of cryptography was installed already");
+    }
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Config { command: ConfigCommand::Check { file } } => {
+            config::Configuration::read(Some(&file))?;
+            println!("{} is well-formed", file.display());
+            Ok(())
+        }
+        Command::Up(up) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(Box::pin(up.run()))
+        }
+    }
+}

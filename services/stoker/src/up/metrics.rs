@@ -1,0 +1,136 @@
+//! What the private port shows, read from each part's own counters when it is asked for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use stoker_bus::InProcessBus;
+use stoker_gateway::GatewayStats;
+use stoker_notifier::NotifierStats;
+use stoker_store::EmbeddedStore;
+use stoker_telemetry::metrics::collector::Collector;
+use stoker_telemetry::metrics::encoding::{DescriptorEncoder, EncodeMetric};
+use stoker_telemetry::metrics::metrics::counter::ConstCounter;
+use stoker_telemetry::metrics::metrics::gauge::ConstGauge;
+use stoker_telemetry::metrics::metrics::info::Info;
+use stoker_telemetry::metrics::registry::Registry;
+
+/// The counters of all parts.
+struct Parts {
+    gateway: Arc<GatewayStats>,
+    store: Arc<EmbeddedStore>,
+    bus: Arc<InProcessBus>,
+    notifier: Arc<NotifierStats>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parts")
+    }
+}
+
+/// A registry that shows them.
+pub(super) fn registry(
+    gateway: Arc<GatewayStats>,
+    store: Arc<EmbeddedStore>,
+    bus: Arc<InProcessBus>,
+    notifier: Arc<NotifierStats>,
+) -> Registry {
+    let mut registry = Registry::with_prefix("stoker");
+    registry.register("build", "What runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+    registry.register_collector(Box::new(Parts { gateway, store, bus, notifier }));
+    registry
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let metric = ConstCounter::new(value);
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn count(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+impl Collector for Parts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let to = &mut encoder;
+        let gateway = self.gateway.snapshot();
+        gauge(to, "gateway_connections", "Connections open now", gateway.connections)?;
+        gauge(to, "gateway_sessions", "Sessions under way now", gateway.sessions)?;
+        counter(to, "gateway_connections_taken", "Connections taken", gateway.connections_taken)?;
+        counter(
+            to,
+            "gateway_connections_refused",
+            "Connections refused at the bound",
+            gateway.connections_refused,
+        )?;
+        counter(to, "gateway_credentials_refused", "Wrong credentials", gateway.credentials_refused)?;
+        counter(to, "gateway_readings", "Readings handed to core", gateway.readings)?;
+        counter(to, "gateway_readings_stored", "Readings stored", gateway.readings_stored)?;
+        counter(
+            to,
+            "gateway_readings_dropped",
+            "QoS 0 readings that were not stored",
+            gateway.readings_dropped,
+        )?;
+        counter(
+            to,
+            "gateway_reading_stored_microseconds",
+            "Time from the arrival of readings to their storing, summed",
+            gateway.stored_micros,
+        )?;
+        counter(
+            to,
+            "gateway_messages",
+            "Events, attributes, requests and replies of devices",
+            gateway.messages,
+        )?;
+        counter(
+            to,
+            "gateway_payloads_rejected",
+            "Payloads that were not of their form",
+            gateway.payloads_rejected,
+        )?;
+        counter(
+            to,
+            "gateway_topics_rejected",
+            "Messages on topics devices do not have",
+            gateway.topics_rejected,
+        )?;
+        counter(to, "gateway_commands_sent", "Commands written to devices", gateway.commands_sent)?;
+        let store = self.store.stats();
+        counter(to, "store_transactions", "Durable transactions", store.transactions)?;
+        counter(to, "store_requests", "Requests answered by the writer", store.requests)?;
+        counter(to, "store_slot_commits", "Commits of slots that went in", store.commits)?;
+        counter(to, "store_slot_commits_fenced", "Commits of slots that were refused", store.fenced)?;
+        counter(to, "store_rows", "Rows written", store.rows)?;
+        counter(to, "store_points", "Points of telemetry written", store.points)?;
+        counter(to, "store_bytes", "Bytes of rows written", store.bytes)?;
+        counter(to, "store_overloaded", "Requests refused for want of room", store.overloaded)?;
+        counter(to, "store_reads", "Reads carried out", store.reads)?;
+        gauge(to, "store_waiting", "Requests that wait for the writer", store.waiting)?;
+        gauge(to, "store_last_commit_microseconds", "Time of the last transaction", store.last_commit_us)?;
+        let bus = self.bus.snapshot();
+        gauge(to, "bus_work_waiting", "Attempts that no notifier has yet", count(bus.work_waiting))?;
+        gauge(to, "bus_work_unacknowledged", "Attempts that a notifier has", count(bus.work_unacknowledged))?;
+        let notifier = self.notifier.snapshot();
+        gauge(to, "notifier_held", "Attempts taken and not settled", notifier.held)?;
+        counter(
+            to,
+            "notifier_report_failures",
+            "Reports that had to be tried again",
+            notifier.report_failures,
+        )?;
+        for channel in notifier.channels {
+            for (result, attempts) in channel.attempts {
+                let name = format!("notifier_{}_attempts_{}", channel.channel.as_str(), result.as_str());
+                counter(to, &name, "Attempts by channel and result", attempts)?;
+            }
+        }
+        Ok(())
+    }
+}
