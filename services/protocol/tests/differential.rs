@@ -1,6 +1,6 @@
-//! Two implementations that know nothing of each other read the same packets, whole and broken: they accept and
-//! refuse the same, and read the same from what they accept. Where they differ on purpose stands in [`STRICTER`]
-//! and [`LAXER`], each with a packet that shows it; `DEVIATIONS.md` says the same for people.
+//! Two implementations that know nothing of each other read the same packets, whole and broken: they accept
+//! and refuse the same, and read the same from what they accept. Where they differ on purpose stands in
+//! [`STRICTER`] and [`LAXER`], each with a packet that shows it; `DEVIATIONS.md` says the same for people.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

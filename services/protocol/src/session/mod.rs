@@ -147,7 +147,8 @@ impl Session {
     }
 
     /// When to call [`Session::handle_timeout`], in milliseconds of the clock that is passed in. It moves
-    /// with every packet: asking after each call isn't needed, asking when the time has come is.
+    /// with every packet: asking after each call isn't needed, asking when the time has come is. None while
+    /// an answer of the application is waited for: how long that may take is for the shell to bound.
     pub fn timeout(&self) -> Option<u64> {
         match self.phase {
             Phase::AwaitConnect => Some(self.clock),

@@ -1,4 +1,4 @@
-//! Packets of every kind by proptest. Each is decoded again where it is made: what was encoded is what comes back.
+//! Packets of every kind by proptest. Each is decoded again where it is made: what was encoded comes back.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -348,7 +348,9 @@ pub fn changed(body: &[u8], changes: &[Change]) -> Vec<u8> {
     let mut body = body.to_vec();
     for change in changes {
         // Most of what matters stands in front.
-        let at = |n: &usize| if n % 2 == 0 { n / 2 % body.len().clamp(1, 16) } else { n % body.len().max(1) };
+        let at = |n: &usize| {
+            if n.is_multiple_of(2) { n / 2 % body.len().clamp(1, 16) } else { n % body.len().max(1) }
+        };
         match change {
             Change::Insert(n, byte) => {
                 let at = at(n);
