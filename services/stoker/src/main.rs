@@ -25,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Run the whole platform in one process
     Up(Box<up::Up>),
+    /// Run simulated boilers against a platform
+    Sim(demo::SimArguments),
     /// Look at the configuration
     Config {
         #[command(subcommand)]
@@ -65,9 +67,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             println!("{} is well-formed", file.display());
             Ok(())
         }
-        Command::Up(up) => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(Box::pin(up.run()))
-        }
+        Command::Up(up) => runtime()?.block_on(Box::pin(up.run())),
+        Command::Sim(sim) => runtime()?.block_on(Box::pin(sim.run())),
     }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
