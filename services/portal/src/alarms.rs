@@ -91,7 +91,7 @@ pub(crate) struct Acknowledgement {
     pub(crate) by: String,
     /// What they said.
     #[schema(required = true)]
-    note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// One raising of an alarm. Of a device, kind and code at most one is active.

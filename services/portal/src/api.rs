@@ -130,39 +130,34 @@ fn complete(openapi: &mut utoipa::openapi::OpenApi) {
     }
     for (path, item) in &mut openapi.paths.paths {
         let one = path.contains("{id}");
-        for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete] {
-            if let Some(operation) = operation {
-                add_refusals(operation, one);
-            }
+        let methods = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in methods.into_iter().flatten() {
+            add_refusals(operation, one);
         }
     }
 }
 
 fn add_refusals(operation: &mut Operation, one: bool) {
-    let mut refuse = |status: &str, description: &str| {
-        if !operation.responses.responses.contains_key(status) {
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            let response =
-                ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
-            operation.responses.responses.insert(status.to_owned(), response.into());
-        }
-    };
-    refuse("400", "The request is not of the documented form");
-    refuse("401", "The token is missing or wrong");
+    let mut refusals = vec![
+        ("400", "The request is not of the documented form"),
+        ("401", "The token is missing or wrong"),
+        ("500", "A fault of the platform"),
+        ("503", "The platform cannot answer now; Retry-After says when to ask again"),
+    ];
     if one {
-        refuse("404", "There is no such thing");
+        refusals.push(("404", "There is no such thing"));
     }
-    refuse("500", "A fault of the platform");
-    refuse("503", "The platform cannot answer now; Retry-After says when to ask again");
     if operation.request_body.is_some() {
-        let mut refuse = |status: &str, description: &str| {
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            let response =
-                ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
-            operation.responses.responses.insert(status.to_owned(), response.into());
-        };
-        refuse("408", "The body came too slowly");
-        refuse("413", "The body is too large");
-        refuse("415", "The body is of another type");
+        refusals.extend([
+            ("408", "The body came too slowly"),
+            ("413", "The body is too large"),
+            ("415", "The body is of another type"),
+        ]);
+    }
+    for (status, description) in refusals {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
+        // What an operation says of its own refusals is more to the point.
+        operation.responses.responses.entry(status.to_owned()).or_insert(response.into());
     }
 }

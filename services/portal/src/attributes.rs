@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use stoker_domain::DeviceId;
 use stoker_proto::core::v1 as wire;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::App;
 use crate::core::missing;
@@ -51,13 +53,33 @@ impl Attributes {
 pub(crate) struct AttributesChange {
     /// What the device is to know. It is told at once when it listens.
     #[serde(default)]
-    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
+    #[schema(value_type = Option<AttributeValues>)]
     shared: Option<BTreeMap<String, Box<RawValue>>>,
     /// What only people are to know.
     #[serde(default)]
-    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
+    #[schema(value_type = Option<AttributeValues>)]
     server: Option<BTreeMap<String, Box<RawValue>>>,
 }
+
+/// How [`AttributesChange`] describes one scope.
+struct AttributeValues;
+
+impl PartialSchema for AttributeValues {
+    fn schema() -> RefOr<Schema> {
+        let key =
+            ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(LONGEST_KEY));
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .property_names(Some(key.build()))
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .description(Some(
+                "Keys with numbers, booleans, texts or JSON of at most 8 KiB; null removes one.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for AttributeValues {}
 
 /// A key has at most as many bytes as one that a device may report.
 const LONGEST_KEY: usize = 128;

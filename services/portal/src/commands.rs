@@ -166,7 +166,7 @@ impl Command {
 #[schema(example = json!({"method": "write_setpoint", "params": {"value": 55}, "expires_in_s": 60}))]
 pub(crate) struct NewCommand {
     /// What to do.
-    #[schema(value_type = String, min_length = 1, max_length = 128)]
+    #[schema(value_type = Label)]
     method: Parsed<Label>,
     /// With what: any JSON of at most 32 KiB, `{}` when it is left out.
     #[serde(default, deserialize_with = "present")]

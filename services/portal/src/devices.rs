@@ -154,14 +154,14 @@ pub(crate) struct NewDevice {
     #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
     pub(crate) id: Parsed<DeviceId>,
     /// What it is, in the user's words.
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
+    #[schema(value_type = Option<Label>)]
     model: Option<Parsed<Label>>,
     /// Where it stands; an id like the device's.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
     site: Option<Parsed<SiteId>>,
     /// Free labels.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>, max_items = 64)]
+    #[schema(value_type = Option<Vec<Label>>, max_items = 64)]
     tags: Option<Vec<Parsed<Label>>>,
     /// It should send something at least this often; silence is raised after 1.5 times that.
     #[schema(minimum = 1, maximum = 31_536_000)]
@@ -221,7 +221,7 @@ impl NewDevice {
 pub(crate) struct DeviceChange {
     /// What it is, in the user's words.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
+    #[schema(value_type = Option<Label>)]
     model: Option<Option<Parsed<Label>>>,
     /// Where it stands.
     #[serde(default, deserialize_with = "present")]
@@ -229,7 +229,7 @@ pub(crate) struct DeviceChange {
     site: Option<Option<Parsed<SiteId>>>,
     /// Free labels, all of them.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Vec<String>>, max_items = 64)]
+    #[schema(value_type = Option<Vec<Label>>, max_items = 64)]
     tags: Option<Option<Vec<Parsed<Label>>>>,
     /// How often it should send something, in seconds.
     #[serde(default, deserialize_with = "present")]
@@ -300,10 +300,10 @@ pub(crate) struct DevicesQuery {
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
     site: Option<Parsed<SiteId>>,
     /// Only devices that have this tag.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 128)]
+    #[param(value_type = Option<String>, pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$")]
     tag: Option<Parsed<Label>>,
     /// Only devices with this text in their id or model.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 128)]
+    #[param(value_type = Option<String>, pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$")]
     q: Option<Parsed<Label>>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]

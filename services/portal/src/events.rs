@@ -53,7 +53,7 @@ pub(crate) struct EventsQuery {
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
     device: Option<Parsed<DeviceId>>,
     /// Only of this kind.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 128, example = "fault")]
+    #[param(value_type = Option<String>, pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$", example = "fault")]
     kind: Option<Parsed<Label>>,
     /// From this time on, itself included: RFC 3339 or milliseconds since the epoch.
     #[param(value_type = Option<String>, format = "date-time")]

@@ -16,6 +16,8 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_path_to_error::{Path as ErrorPath, Segment};
 use stoker_domain::IdError;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::problem::Problem;
 
@@ -93,7 +95,8 @@ impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let json = is_json(request.headers());
         let body = read(request).await?;
-        match (body.is_empty(), json) {
+        // Where a body may be left out, null says the same.
+        match (body.is_empty() || body.trim_ascii() == b"null", json) {
             (true, _) => Ok(Self(T::default())),
             (false, true) => parse_json(&body).map(Self),
             (false, false) => Err(Problem::unsupported_media_type("application/json")),
@@ -235,6 +238,18 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         deserializer.deserialize_map(OnlyMaps(PhantomData))
     }
 }
+
+impl PartialSchema for Label {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"))
+            .description(Some("1 to 128 characters, none of them a control character."))
+            .into()
+    }
+}
+
+impl ToSchema for Label {}
 
 /// For fields where null means something else than absence.
 pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>

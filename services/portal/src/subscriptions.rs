@@ -111,13 +111,13 @@ const MAX_CHANNELS: usize = 16;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewMatch {
     /// Device ids, where `*` stands for any run of characters.
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 100)]
+    #[schema(value_type = Option<Vec<Pattern>>, min_items = 1, max_items = 100)]
     devices: Option<Vec<Parsed<Pattern>>>,
     /// Sites, likewise.
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 100)]
+    #[schema(value_type = Option<Vec<Pattern>>, min_items = 1, max_items = 100)]
     sites: Option<Vec<Parsed<Pattern>>>,
     /// Tags of the device.
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 100)]
+    #[schema(value_type = Option<Vec<Label>>, min_items = 1, max_items = 100)]
     tags: Option<Vec<Parsed<Label>>>,
     /// This severity or a worse one.
     min_severity: Option<Severity>,
@@ -213,7 +213,7 @@ fn channels(deliver: Vec<Object<NewChannel>>, secrets_needed: bool) -> Result<Ve
 }))]
 pub(crate) struct NewSubscription {
     /// For a person.
-    #[schema(value_type = String, min_length = 1, max_length = 128)]
+    #[schema(value_type = Label)]
     name: Parsed<Label>,
     /// Which alarms; all when it is left out.
     #[serde(rename = "match")]
@@ -231,7 +231,7 @@ pub(crate) struct NewSubscription {
 pub(crate) struct SubscriptionChange {
     /// For a person.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 128)]
+    #[schema(value_type = Label, required = false)]
     name: Option<Parsed<Label>>,
     /// Which alarms; null for all.
     #[serde(default, rename = "match", deserialize_with = "present")]
@@ -239,7 +239,7 @@ pub(crate) struct SubscriptionChange {
     matching: Option<Option<Object<NewMatch>>>,
     /// Where to.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Vec<NewChannel>>, nullable = false, min_items = 1, max_items = 16)]
+    #[schema(value_type = Vec<NewChannel>, required = false, min_items = 1, max_items = 16)]
     deliver: Option<Vec<Object<NewChannel>>>,
 }
 

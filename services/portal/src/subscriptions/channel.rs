@@ -3,6 +3,8 @@
 use std::str::FromStr;
 
 use url::Url;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A device id or site in which `*` stands for any run of characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,18 @@ impl FromStr for Pattern {
         }
     }
 }
+
+impl PartialSchema for Pattern {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[A-Za-z0-9._:*-]{1,128}$"))
+            .description(Some("An id in which `*` stands for any run of characters."))
+            .into()
+    }
+}
+
+impl ToSchema for Pattern {}
 
 /// One e-mail address, without a display name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -156,6 +156,9 @@ impl PortalService for Fake {
         let request = request.into_inner();
         let mut state = self.0.lock();
         let device = state.devices.get_mut(&id(request.key)).ok_or_else(|| absent("device"))?;
+        if request.token.as_ref().is_some_and(|token| (1..16).contains(&token.len())) {
+            return Err(ProblemKind::InvalidToken.status("this token cannot be used"));
+        }
         let text = |field: &mut Option<String>, new: Option<String>| {
             if let Some(new) = new {
                 *field = Some(new).filter(|text| !text.is_empty());
