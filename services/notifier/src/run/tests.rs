@@ -167,6 +167,30 @@ async fn a_webhook_that_hangs_delays_neither_mails_nor_other_hosts() {
 }
 
 #[tokio::test]
+async fn a_lane_of_webhooks_that_is_full_takes_nothing_from_mails() {
+    let smtp = SmtpServer::start(|_, _| None).await;
+    let hung = HttpServer::start(|_| Reaction::held("200 OK")).await;
+    let mut config = config();
+    config.limits.webhook = LaneLimits { under_way: 2, per_host: 2, total: 2 };
+    config.email = Some(EmailConfig { smtp_url: smtp.url(), from: "alarms@example.com".into() });
+    let setup = start(&config, FakeCore::start());
+    let held: Vec<_> = (0..2).map(|n| setup.publish(raised(n, webhook(&hung.url())))).collect();
+    hung.has_seen(2).await;
+
+    assert_eq!(setup.publish(raised(2, webhook("http://127.0.0.1:1/"))).await.unwrap(), Ok(()));
+    assert_eq!(setup.publish(raised(3, mail())).await.unwrap(), Ok(()));
+    let reports = setup.core.reports();
+    let turned_away =
+        (numbered(2), 1, v1::AttemptResult::Retry, "not tried: too many are under way".to_owned());
+    assert_eq!(reports[0], turned_away);
+    assert_eq!((reports[1].0.clone(), reports[1].2), (numbered(3), v1::AttemptResult::Sent));
+    assert_eq!(smtp.seen.lock().mails.len(), 1);
+
+    hung.release(2);
+    assert!(join_all(held).await.into_iter().all(|result| result.unwrap() == Ok(())));
+}
+
+#[tokio::test]
 async fn shutdown_finishes_what_is_under_way_and_gives_back_the_rest() {
     let server = HttpServer::start(|_| Reaction::held("200 OK")).await;
     let setup = start(&few_webhooks(config()), FakeCore::start());
