@@ -17,6 +17,7 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
@@ -127,7 +128,7 @@ impl MailServer {
     async fn try_send(&self, message: &Message) -> Result<String, Failure> {
         let mut connection = match self.kept_and_alive().await {
             Some(connection) => connection,
-            None => self.connect().await.map_err(Failure::BeforeMail)?,
+            None => self.connect().await?,
         };
         let sent = connection.send(message.envelope(), &message.formatted()).await;
         let response = sent.map_err(Failure::OfMail)?;
@@ -153,15 +154,21 @@ impl MailServer {
         }
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, SmtpError> {
-        let wrapper = match &self.tls {
-            Tls::Wrapper(parameters) => Some(parameters.clone()),
-            Tls::None | Tls::Opportunistic(_) | Tls::Required(_) => None,
-        };
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
         let server = (self.host.as_str(), self.port);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(self.within), &self.hello, wrapper, None)
-                .await?;
+        let mut connection = match &self.tls {
+            Tls::Wrapper(parameters) => {
+                let parameters = Some(parameters.clone());
+                AsyncSmtpConnection::connect_tokio1(server, None, &self.hello, parameters, None).await?
+            }
+            Tls::None | Tls::Opportunistic(_) | Tls::Required(_) => {
+                let stream = TcpStream::connect(server).await?;
+                // A mail is written in two pieces: with Nagle's algorithm the second waits 40 ms for the server's
+                // delayed acknowledgement of the first.
+                stream.set_nodelay(true)?;
+                AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await?
+            }
+        };
         match &self.tls {
             Tls::Required(parameters) => connection.starttls(parameters.clone(), &self.hello).await?,
             Tls::Opportunistic(parameters) if connection.can_starttls() => {
@@ -176,10 +183,14 @@ impl MailServer {
     }
 
     fn failed(&self, failure: &Failure) -> Outcome {
-        let (Failure::BeforeMail(error) | Failure::OfMail(error)) = failure;
-        let cause = root_cause(error);
         let server = format!("the mail server {}:{}", self.host, self.port);
-        match (failure, error.status().map(u16::from)) {
+        let (status, cause) = match failure {
+            Failure::Unreachable(error) => (None, root_cause(error)),
+            Failure::BeforeMail(error) | Failure::OfMail(error) => {
+                (error.status().map(u16::from), root_cause(error))
+            }
+        };
+        match (failure, status) {
             // Before there is a mail, and with 53x, the server speaks of us: our configuration is at fault, or the
             // server, and not the recipient. Once it is mended the alarm must go out.
             (Failure::OfMail(_), Some(code @ (500..=529 | 540..))) => {
@@ -193,8 +204,23 @@ impl MailServer {
 
 /// What went wrong, by when.
 enum Failure {
-    /// While connecting, greeting or authenticating.
+    /// There was no connection.
+    Unreachable(std::io::Error),
+    /// While greeting or authenticating.
     BeforeMail(SmtpError),
     /// About this mail.
     OfMail(SmtpError),
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Unreachable(error)
+    }
+}
+
+/// Only for what comes before a mail; an error about the mail is named as such where it occurs.
+impl From<SmtpError> for Failure {
+    fn from(error: SmtpError) -> Self {
+        Self::BeforeMail(error)
+    }
 }

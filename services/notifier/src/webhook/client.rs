@@ -30,9 +30,8 @@ const ANSWER_BYTES: usize = 4 * 1024;
 const ANSWER_TOLD: usize = 200;
 /// How long is waited for an answer's body once its status has come: it is only for people to read.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// How long an unused connection is kept, and how many to a host.
+/// How long an unused connection is kept.
 const KEEP: Duration = Duration::from_secs(15);
-const KEEP_PER_HOST: usize = 4;
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -78,7 +77,7 @@ impl WebhookClient {
             .connect_timeout(limits.connect_within)
             .timeout(limits.webhook_within)
             .pool_idle_timeout(KEEP)
-            .pool_max_idle_per_host(KEEP_PER_HOST)
+            .pool_max_idle_per_host(limits.webhook.under_way)
             .tcp_nodelay(true)
             .user_agent(concat!("stoker-notifier/", env!("CARGO_PKG_VERSION")))
             .build()
