@@ -269,6 +269,21 @@ fn devices(view: &View, fleet: &Fleet, now: Millis) -> Markup {
     }
 }
 
+/// How a connection ended, in the words of whoever looks for the cause.
+fn ended(reason: &str) -> &str {
+    match reason {
+        "disconnect" | "disconnect_with_will" => "it said goodbye",
+        "cut" => "the connection was cut",
+        "keep_alive" => "nothing was heard any more",
+        "protocol_error" => "it broke the protocol",
+        "slow_reader" => "it did not read what was sent",
+        "taken_over" => "another took its place",
+        "platform" | "platform_crash" => "by the platform",
+        "revoked" => "its credential was withdrawn",
+        other => other,
+    }
+}
+
 fn device_row(device: &Device, alarms: Option<&(u64, Severity)>, now: Millis) -> Markup {
     let connection = &device.connection;
     let state = match connection.state {
@@ -293,7 +308,7 @@ fn device_row(device: &Device, alarms: Option<&(u64, Severity)>, now: Millis) ->
                 }
                 @if connection.state != ConnectionState::Never {
                     span.small { " for " (since(connection.since, now))
-                        @if let Some(reason) = &connection.reason { ", " (reason.replace('_', " ")) } }
+                        @if let Some(reason) = &connection.reason { ", " (ended(reason)) } }
                 }
             }
             td data-label="Alarms" {

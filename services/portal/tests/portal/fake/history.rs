@@ -3,7 +3,7 @@
 use super::*;
 
 impl Fake {
-    pub fn points(&self, request: ListPointsRequest) -> Answer<ListPointsReply> {
+    pub(crate) fn points(&self, request: ListPointsRequest) -> Answer<ListPointsReply> {
         let device = id(request.device);
         let state = self.0.lock();
         state.devices.get(&device).ok_or_else(|| absent("device"))?;
@@ -31,7 +31,7 @@ impl Fake {
         Ok(Response::new(ListPointsReply { points, more }))
     }
 
-    pub fn latest(&self, request: GetLatestRequest) -> Answer<GetLatestReply> {
+    pub(crate) fn latest(&self, request: GetLatestRequest) -> Answer<GetLatestReply> {
         let device = id(request.device);
         let state = self.0.lock();
         state.devices.get(&device).ok_or_else(|| absent("device"))?;
@@ -44,7 +44,7 @@ impl Fake {
         Ok(Response::new(GetLatestReply { points: newest.into_values().collect() }))
     }
 
-    pub fn order(&self, request: CreateCommandRequest) -> Answer<CommandReply> {
+    pub(crate) fn order(&self, request: CreateCommandRequest) -> Answer<CommandReply> {
         let device = id(request.device);
         let mut state = self.0.lock();
         state.devices.get(&device).ok_or_else(|| absent("device"))?;
@@ -71,7 +71,7 @@ impl Fake {
         Ok(Response::new(CommandReply { command: Some(command) }))
     }
 
-    pub fn commands(&self, request: ListCommandsRequest) -> Answer<ListCommandsReply> {
+    pub(crate) fn commands(&self, request: ListCommandsRequest) -> Answer<ListCommandsReply> {
         let device = id(request.device);
         let state = self.0.lock();
         state.devices.get(&device).ok_or_else(|| absent("device"))?;
@@ -85,7 +85,7 @@ impl Fake {
         Ok(Response::new(ListCommandsReply { commands, more }))
     }
 
-    pub fn cancel(&self, request: CancelCommandRequest) -> Answer<CommandReply> {
+    pub(crate) fn cancel(&self, request: CancelCommandRequest) -> Answer<CommandReply> {
         let mut state = self.0.lock();
         let command = state.commands.get_mut(&request.id).ok_or_else(|| absent("command"))?;
         if command.ended_at.is_some() {
@@ -96,7 +96,7 @@ impl Fake {
         Ok(Response::new(CommandReply { command: Some(command.clone()) }))
     }
 
-    pub fn events(&self, request: ListEventsRequest) -> Answer<ListEventsReply> {
+    pub(crate) fn events(&self, request: ListEventsRequest) -> Answer<ListEventsReply> {
         let state = self.0.lock();
         let fits = |event: &&Event| {
             (request.from..=request.to).contains(&event.ts)
@@ -110,7 +110,7 @@ impl Fake {
         Ok(Response::new(ListEventsReply { events, more }))
     }
 
-    pub fn alarms(&self, request: ListAlarmsRequest) -> Answer<ListAlarmsReply> {
+    pub(crate) fn alarms(&self, request: ListAlarmsRequest) -> Answer<ListAlarmsReply> {
         let state = self.0.lock();
         let fits = |alarm: &&Alarm| {
             request.state.is_none_or(|state| alarm.state == state)
@@ -124,7 +124,7 @@ impl Fake {
         Ok(Response::new(ListAlarmsReply { alarms, more }))
     }
 
-    pub fn subscribe(&self, request: CreateSubscriptionRequest) -> Answer<SubscriptionReply> {
+    pub(crate) fn subscribe(&self, request: CreateSubscriptionRequest) -> Answer<SubscriptionReply> {
         let mut state = self.0.lock();
         let id = format!("sub-{}", state.subscriptions.len() + 1);
         let subscription = Subscription {
@@ -141,7 +141,7 @@ impl Fake {
 }
 
 /// An active alarm.
-pub fn alarm(number: u64, device: &str, severity: Severity, text: &str) -> Alarm {
+pub(crate) fn alarm(number: u64, device: &str, severity: Severity, text: &str) -> Alarm {
     Alarm {
         id: format!("alm-00-1-{number:x}"),
         device: key(device),

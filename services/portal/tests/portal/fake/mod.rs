@@ -4,7 +4,7 @@
 
 mod history;
 
-pub use history::alarm;
+pub(crate) use history::alarm;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,30 +19,30 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 
-pub const NOW: i64 = 1_700_000_000_000;
+pub(crate) const NOW: i64 = 1_700_000_000_000;
 
 #[derive(Default)]
-pub struct State {
-    pub devices: BTreeMap<String, Device>,
-    pub points: BTreeMap<(String, i64, String), Point>,
-    pub attributes: BTreeMap<String, Attributes>,
-    pub commands: BTreeMap<String, Command>,
-    pub events: Vec<Event>,
-    pub alarms: BTreeMap<String, Alarm>,
-    pub subscriptions: BTreeMap<String, Subscription>,
-    pub notifications: Vec<Notification>,
+pub(crate) struct State {
+    pub(crate) devices: BTreeMap<String, Device>,
+    pub(crate) points: BTreeMap<(String, i64, String), Point>,
+    pub(crate) attributes: BTreeMap<String, Attributes>,
+    pub(crate) commands: BTreeMap<String, Command>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) alarms: BTreeMap<String, Alarm>,
+    pub(crate) subscriptions: BTreeMap<String, Subscription>,
+    pub(crate) notifications: Vec<Notification>,
     /// The `x-request-id` of every call.
-    pub request_ids: Vec<String>,
+    pub(crate) request_ids: Vec<String>,
     /// Panics inside core look like this to callers.
-    pub broken: bool,
+    pub(crate) broken: bool,
 }
 
 #[derive(Clone, Default)]
-pub struct Fake(pub Arc<Mutex<State>>);
+pub(crate) struct Fake(pub(crate) Arc<Mutex<State>>);
 
 type Answer<T> = Result<Response<T>, Status>;
 
-pub fn key(device: &str) -> Option<DeviceRef> {
+pub(crate) fn key(device: &str) -> Option<DeviceRef> {
     Some(DeviceRef { organization: "default".to_owned(), device: device.to_owned() })
 }
 
@@ -62,7 +62,7 @@ fn cut<T>(mut items: Vec<T>, limit: u32) -> (Vec<T>, bool) {
 
 impl Fake {
     /// Serves this core on a loopback port of its own and connects to it.
-    pub async fn serve(&self) -> PortalServiceClient<Channel> {
+    pub(crate) async fn serve(&self) -> PortalServiceClient<Channel> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = PortalServiceServer::new(self.clone());
@@ -84,7 +84,7 @@ impl Fake {
     }
 }
 
-pub fn device(id: &str) -> Device {
+pub(crate) fn device(id: &str) -> Device {
     Device {
         key: key(id),
         connection: Some(Connection {
