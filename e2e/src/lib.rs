@@ -1,0 +1,49 @@
+//! Tests of the platform from outside: the real binary, over its public interface, with clients that nobody here
+//! wrote. This library is what the tests stand on; the tests are in `tests/`, the foreign clients in `clients/`.
+//!
+//! Every test has its own process, data directory and ports, and leaves none behind. What it decides, it decides by
+//! counts and order; a time is only ever a deadline for a condition.
+
+mod api;
+mod devices;
+mod driver;
+mod metrics;
+mod platform;
+mod raw;
+mod refused;
+mod tls;
+mod wait;
+
+pub use api::{Answer, Api};
+pub use devices::{Connack, Connect, Device, Down, Will};
+pub use driver::{Clients, Foreign};
+pub use metrics::Metrics;
+pub use platform::{Options, Platform};
+pub use raw::{Packet, Raw, RawConnect};
+pub use refused::{Refused, refused};
+pub use tls::{ClientCa, ClientCertificate};
+pub use wait::{WITHIN, eventually};
+
+/// Topics of the device API.
+pub mod topic {
+    /// Readings.
+    pub const TELEMETRY: &str = "v1/devices/me/telemetry";
+    /// Client attributes up, shared attributes down.
+    pub const ATTRIBUTES: &str = "v1/devices/me/attributes";
+    /// Events.
+    pub const EVENTS: &str = "v1/devices/me/events";
+    /// All commands, as a filter.
+    pub const COMMANDS: &str = "v1/devices/me/rpc/request/+";
+
+    /// Where the command of that number is answered.
+    #[must_use]
+    pub fn reply(number: u64) -> String {
+        format!("v1/devices/me/rpc/response/{number}")
+    }
+
+    /// Where the command of that number comes.
+    #[must_use]
+    pub fn command(number: u64) -> String {
+        format!("v1/devices/me/rpc/request/{number}")
+    }
+}
