@@ -19,6 +19,10 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// How long reports that nobody waits for are tried.
 const REPORT_WITHIN: Duration = Duration::from_secs(60);
 
+/// Calls about sessions under way at once, of each kind: when a whole fleet comes or goes, it waits its turn here, where
+/// a device costs little, and not in the transport.
+pub(crate) const SESSION_CALLS: usize = 256;
+
 async fn within<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(WITHIN, call).await {
         Ok(answer) => answer.map(Response::into_inner),
@@ -31,7 +35,10 @@ pub(crate) async fn open_session(
     shared: &Shared,
     request: wire::OpenSessionRequest,
 ) -> Result<wire::OpenSessionReply, Status> {
-    within(shared.core.clone().open_session(request)).await
+    // Never closed: the error cannot be.
+    let _turn = shared.opening_sessions.acquire().await;
+    // A call is kilobytes large: on the heap, and only when its turn has come.
+    Box::pin(within(shared.core.clone().open_session(request))).await
 }
 
 /// Reports an event; it and all it causes are stored on `Ok`.
@@ -129,8 +136,9 @@ pub(crate) async fn session_ended(
     reason: EndReason,
     stamp_floor: Millis,
 ) {
+    let _turn = shared.ending_sessions.acquire().await;
     let reason = convert::end_reason_to_wire(reason);
-    session(shared, device, epoch, Session::Ended(Ended { reason, stamp_floor })).await;
+    Box::pin(session(shared, device, epoch, Session::Ended(Ended { reason, stamp_floor }))).await;
 }
 
 /// A report that a command was surely not written.

@@ -8,10 +8,12 @@ use stoker_domain::payload::PayloadLimits;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_protocol::session::Limits;
 use stoker_telemetry::Clock;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
 use crate::GatewayConfig;
+use crate::core::SESSION_CALLS;
 use crate::refusals::Refusals;
 use crate::registry::Registry;
 use crate::rejections::Rejections;
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) refusals: Refusals,
     pub(crate) rejections: Rejections,
     pub(crate) connections: TaskTracker,
+    pub(crate) opening_sessions: Semaphore,
+    pub(crate) ending_sessions: Semaphore,
     pub(crate) stats: Arc<GatewayStats>,
     made_ids: AtomicU64,
 }
@@ -49,6 +53,8 @@ impl Shared {
             refusals: Refusals::default(),
             rejections: Rejections::default(),
             connections: TaskTracker::new(),
+            opening_sessions: Semaphore::new(SESSION_CALLS),
+            ending_sessions: Semaphore::new(SESSION_CALLS),
             stats,
             made_ids: AtomicU64::new(0),
         }

@@ -130,8 +130,7 @@ impl Connection {
         // Nobody who reads nothing is waited for.
         let goodbye = poll_fn(|context| self.transport.poll_shutdown(context));
         drop(tokio::time::timeout(Duration::from_secs(1), goodbye).await);
-        // Lanes and report are much larger than a connection that waits.
-        Box::pin(self.finish()).await;
+        self.finish().await;
     }
 
     async fn finish(self) {
@@ -151,7 +150,7 @@ impl Connection {
         Lane::finish(device_lane).await;
         Lane::finish(command_lane).await;
         for report in deliveries::never_sent(deliveries, left.orders, epoch) {
-            core::command(shared.clone(), device.clone(), report).await;
+            Box::pin(core::command(shared.clone(), device.clone(), report)).await;
         }
         core::session_ended(&shared, &device, epoch, reason, handle.last_stamp()).await;
     }
