@@ -50,15 +50,16 @@
 //! through a simulated world that checks them after every step; `tests/mutants/` holds, per invariant, changes to this
 //! module that make it fail.
 //!
-//! | invariant | kept by | tested by |
+//! | invariant | kept by | checked by, in `tests/world/checks.rs` |
 //! |---|---|---|
-//! | 1 acknowledged is stored | [`Output::history`] and [`Output::changes`] precede [`Output::reply`] | `world/checks.rs`: `a_counted_event_carries_its_append` |
-//! | 2 newest session only | `sessions.rs`, `commands.rs` | `a_report_of_an_older_session_changes_nothing`, `orders_go_to_the_newest_session` |
-//! | 3 one final state, no false *delivered* | `commands.rs` | `a_command_ends_once_and_honestly` |
-//! | 4 everybody is told | `notifications.rs`, `load.rs` | `every_matching_subscription_is_told_once`, `everything_told_gets_out` |
-//! | 5 no alarm by our hand | `silence.rs`, `load.rs` | `silence_is_the_devices_own` |
+//! | 1 acknowledged is stored | [`Output::history`] and [`Output::changes`] precede [`Output::reply`] | `a_counted_event_carries_its_append` |
+//! | 2 the newest session only | `sessions.rs`, `commands.rs` | `a_report_of_an_older_session_changes_nothing`, `sessions_only_get_newer`, `orders_go_to_the_newest_session` |
+//! | 3 one final state, no false *delivered* | `commands.rs`, `state.rs` | `a_command_ends_once_and_honestly` |
+//! | 4 everybody is told, under one id | `notifications.rs`, `load.rs` | `a_raised_alarm_is_told`, `every_telling_has_one_id`, `everything_told_gets_out` |
+//! | 5 no alarm by our hand | `sessions.rs`, `silence.rs`, `load.rs` | `silence_is_the_devices_own`, `wills_wait_for_their_time`, `every_absence_is_noticed` |
 //! | 7 organizations apart | `notifications.rs`, `query.rs` | `no_organization_hears_of_another` |
-//! | 8 bounds | every limit in [`Settings`], [`TICK_LIMIT`], [`PENDING_NOTIFICATIONS_MAX`] | `bounds_hold` |
+//! | 8 bounds | every limit in [`Settings`], [`TICK_LIMIT`], [`PENDING_NOTIFICATIONS_MAX`] | `bounds_hold`; the two constants in `tests/` here |
+//! | rows are complete | `draft.rs`, `state.rs` | `rows_are_complete`, `due_times_follow_from_rows` (`tests/world/compare.rs`) |
 
 mod alarms;
 mod attributes;

@@ -139,7 +139,12 @@ impl Truth {
                 if closed {
                     self.leaves(&patch.key, Away { since: now, reason: EndReason::Revoked }, settings);
                 }
-                if patch.expected_interval_s.is_some() {
+                let row = StateKey::Device(patch.key.clone());
+                let interval = |rows: &Rows| match rows.get(&row) {
+                    Some(StateRow::Device(row)) => row.expected_interval_s,
+                    _ => None,
+                };
+                if interval(step.before) != interval(step.after) {
                     self.count_from(&patch.key, now);
                 }
             }

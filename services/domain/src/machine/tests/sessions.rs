@@ -1,0 +1,166 @@
+//! Sessions and wills.
+
+use super::*;
+
+fn will(delay_ms: u32) -> Option<Will> {
+    let event = Event {
+        id: EventId::new("will-1").unwrap(),
+        device: key("boiler-1"),
+        ts: START,
+        kind: EventKind(EventKind::FAULT.to_owned()),
+        code: "gone".to_owned(),
+        severity: Severity::Critical,
+        text: "gone".to_owned(),
+        cleared: false,
+        data: None,
+    };
+    Some(Will { event, delay_ms })
+}
+
+#[test]
+fn an_unknown_device_gets_no_session() {
+    let mut rig = Rig::new();
+    let session =
+        SessionInfo { gateway: gateway("g"), address: String::new(), protocol: String::new(), will: None };
+    let output = rig.apply(Input::OpenSession(OpenSession { device: key("boiler-2"), session }));
+    assert_eq!(output, Output { reply: Reply::Session(Err(NotFound)), ..nothing() });
+}
+
+#[test]
+fn a_new_session_takes_the_old_one_over_and_closes_it_at_once() {
+    let mut rig = Rig::new();
+    let (first, output) = rig.open("boiler-1", "g1");
+    assert_eq!(output.immediate, []);
+    let before = rig.presence("boiler-1");
+    let (second, output) = rig.open("boiler-1", "g2");
+    assert!(second > first);
+    assert_eq!(output.immediate, [Effect::close(&before, Slot(1), SlotEpoch(1), EndReason::TakenOver)]);
+    let grant = SessionGrant { epoch: second, replaced: Some(Box::new(before)) };
+    assert_eq!(output.reply, Reply::Session(Ok(grant)));
+    assert_eq!(rig.presence("boiler-1").epoch, second);
+}
+
+#[test]
+fn a_late_disconnect_changes_nothing() {
+    let mut rig = Rig::new();
+    let (first, _) = rig.open("boiler-1", "g1");
+    let (second, _) = rig.open("boiler-1", "g2");
+    assert_eq!(rig.end("boiler-1", first, EndReason::Cut), nothing());
+    rig.end("boiler-1", second, EndReason::Disconnect);
+    assert_eq!(rig.end("boiler-1", second, EndReason::Cut), nothing());
+}
+
+#[test]
+fn epochs_grow_over_a_take_over_of_the_slot() {
+    let mut rig = Rig::new();
+    let (first, _) = rig.open("boiler-1", "g1");
+    rig.take_over(0);
+    let (second, _) = rig.open("boiler-1", "g1");
+    assert!(second > first);
+}
+
+#[test]
+fn a_session_presumed_lost_is_closed_elsewhere_but_not_where_the_device_is() {
+    for (holder, closed) in [("g1", 0), ("g2", 1)] {
+        let mut rig = Rig::new();
+        rig.open("boiler-1", holder);
+        rig.take_over(0);
+        let (_, output) = rig.open("boiler-1", "g1");
+        assert_eq!(output.immediate.len(), closed, "held by {holder}, opened at g1");
+        assert!(matches!(&output.reply, Reply::Session(Ok(grant)) if grant.replaced.is_none()));
+    }
+}
+
+#[test]
+fn a_session_lost_with_its_owner_still_tells_how_it_ended() {
+    let mut rig = Rig::new();
+    rig.open("boiler-1", "g1");
+    rig.take_over(0);
+    // Granted by the first owner, and lost before it was written.
+    let lost = SessionEpoch { slot: SlotEpoch(1), counter: 9 };
+    rig.end("boiler-1", lost, EndReason::Disconnect);
+    let presence = rig.presence("boiler-1");
+    assert_eq!(presence.epoch, lost);
+    assert_eq!((presence.ended, presence.silence_due), (Some((rig.now, EndReason::Disconnect)), None));
+    rig.pass(1_000_000);
+    assert_eq!(rig.active(), []);
+}
+
+#[test]
+fn a_goodbye_corrects_the_guess_that_a_session_was_lost() {
+    for (reason, counts) in [
+        (EndReason::Disconnect, true),
+        (EndReason::DisconnectWithWill, true),
+        (EndReason::Cut, false),
+        (EndReason::ByPlatform, false),
+    ] {
+        let mut rig = Rig::new();
+        let (epoch, _) = rig.open("boiler-1", "g1");
+        rig.take_over(0);
+        let output = rig.end("boiler-1", epoch, reason);
+        assert_eq!(output != nothing(), counts, "{reason:?}");
+        assert_eq!(rig.presence("boiler-1").silence_due.is_none(), counts, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_gateway_that_is_gone_takes_its_sessions_along_without_a_write() {
+    let mut rig = Rig::new();
+    rig.create("boiler-2");
+    rig.open("boiler-1", "g1");
+    rig.open("boiler-2", "g2");
+    let output = rig.apply(Input::GatewayGone(gateway("g1")));
+    assert_eq!(output.changes, []);
+    assert_eq!(told(&output).len(), 1);
+    assert_eq!(rig.presence("boiler-1").ended, Some((rig.now, EndReason::PlatformCrash)));
+    assert_eq!(rig.presence("boiler-2").ended, None);
+}
+
+#[test]
+fn a_will_is_said_at_once_when_the_device_vanishes_and_after_its_delay_where_it_has_one() {
+    for reason in [EndReason::Cut, EndReason::KeepAlive, EndReason::DisconnectWithWill] {
+        let mut rig = Rig::new();
+        let (epoch, _) = rig.open_with("boiler-1", "g1", will(0));
+        rig.now += 5_000;
+        let said = appended(&rig.end("boiler-1", epoch, reason));
+        assert_eq!(said.iter().map(|event| event.ts).collect::<Vec<_>>(), [rig.now], "the time it is said");
+        assert_eq!(rig.active().len(), 1, "a will that is a fault raises its alarm");
+
+        let mut rig = Rig::new();
+        let (epoch, _) = rig.open_with("boiler-1", "g1", will(5_000));
+        assert_eq!(appended(&rig.end("boiler-1", epoch, reason)), []);
+        assert_eq!(appended(&rig.pass(4_999)), []);
+        assert_eq!(appended(&rig.pass(1)).len(), 1);
+        assert_eq!(appended(&rig.pass(100_000)), [], "it is said once");
+    }
+}
+
+#[test]
+fn a_will_waits_for_the_grace_when_we_ended_the_session() {
+    for reason in [EndReason::ByPlatform, EndReason::PlatformCrash, EndReason::TakenOver] {
+        let mut rig = Rig::new();
+        let (epoch, _) = rig.open_with("boiler-1", "g1", will(0));
+        assert_eq!(appended(&rig.end("boiler-1", epoch, reason)), []);
+        assert_eq!(appended(&rig.pass(59_999)), []);
+        assert_eq!(appended(&rig.pass(1)).len(), 1, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_will_is_dropped_by_a_goodbye_and_by_the_devices_return() {
+    let mut rig = Rig::new();
+    let (epoch, _) = rig.open_with("boiler-1", "g1", will(0));
+    rig.end("boiler-1", epoch, EndReason::Disconnect);
+    assert_eq!(appended(&rig.pass(1_000_000)), []);
+
+    let mut rig = Rig::new();
+    let (epoch, _) = rig.open_with("boiler-1", "g1", will(0));
+    rig.end("boiler-1", epoch, EndReason::ByPlatform);
+    rig.open("boiler-1", "g2");
+    assert_eq!(appended(&rig.pass(1_000_000)), []);
+
+    let mut rig = Rig::new();
+    rig.open_with("boiler-1", "g1", will(0));
+    let (_, output) = rig.open("boiler-1", "g2");
+    assert_eq!(appended(&output), [], "taken over by itself, the device is here");
+}

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Takes one guard after the other out of a copy of the crate and expects the property tests to notice.
+#
+# Each *.patch beside this script removes one guard; its name begins with the invariant that the guard keeps. Run all,
+# or those whose names contain the first argument. Fails when a mutant lives, does not build or no longer applies.
+# PROPTEST_CASES sets how hard the tests look (2,000 histories each unless set).
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+crate=$(cd "$here/../.." && pwd)
+root=$(cd "$crate/../.." && pwd)
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants
+export PROPTEST_CASES=${PROPTEST_CASES:-2000} PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
+
+# A workspace of this crate alone: the others need not be built, nor be buildable.
+mkdir -p "$copy/services"
+awk '/^members = \[/ { print "members = [\"services/domain\"]"; skip = 1 }
+     skip { if (/\]/) skip = 0; next }
+     /^default-members/ { next }
+     { print }' "$root/Cargo.toml" >"$copy/Cargo.toml"
+cp "$root/Cargo.lock" "$copy/"
+cp -r "$crate" "$copy/services/domain"
+cd "$copy/services/domain"
+rm -f tests/*.regressions
+
+tests() { cargo test --quiet --release --test properties "$@"; }
+
+if ! tests >"$copy/log" 2>&1; then
+    cat "$copy/log"
+    echo "the tests fail without any mutant" >&2
+    exit 1
+fi
+
+lived=0
+for patch in "$here"/*"${1:-}"*.patch; do
+    name=$(basename "$patch" .patch)
+    if ! patch --quiet --strip=1 --fuzz=0 --no-backup-if-mismatch <"$patch" >"$copy/log" 2>&1; then
+        verdict="DOES NOT APPLY"
+    elif ! tests --no-run >"$copy/log" 2>&1; then
+        verdict="DOES NOT BUILD"
+    elif tests >"$copy/log" 2>&1; then
+        verdict="LIVED"
+    else
+        verdict="noticed: $(grep -o 'Test failed: .*' "$copy/log" | head -1 | cut -c14-110)"
+    fi
+    printf '%-50s %s\n' "$name" "$verdict"
+    case $verdict in noticed*) ;; *) lived=$((lived + 1)) ;; esac
+    # What was kept of one mutant's failures would be tried on the next.
+    rm -rf src tests/*.regressions
+    cp -r "$crate/src" src
+    # Else cargo takes the restored files, older than the build, for unchanged.
+    find src -name '*.rs' -exec touch {} +
+done
+if [ "$lived" -gt 0 ]; then
+    echo "$lived mutants were not noticed" >&2
+    exit 1
+fi
