@@ -11,6 +11,7 @@ mod tasks;
 mod waiters;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use stoker_domain::Settings;
@@ -31,6 +32,9 @@ use tasks::Tasks;
 
 /// The greatest gRPC message in either direction: a batch of readings of many small packets, or one page of a list.
 pub const MESSAGE_MOST: usize = 64 * 1024 * 1024;
+
+/// How old the subscriptions that a process goes by may be.
+const SUBSCRIPTIONS_EVERY: Duration = Duration::from_secs(2);
 
 /// What a core is made of.
 pub struct CoreConfig {
@@ -109,6 +113,7 @@ impl Core {
             .map_err(|error| CoreError::Credentials(error.to_string()))?;
         health.ready("slots");
         let tasks = Tasks::new(shutdown.clone());
+        supervisor.run("subscriptions", refresh_subscriptions(shared.clone(), shutdown.clone()));
         Ok(Self { shared, slots, credentials: Arc::new(credentials), tasks, supervisor, shutdown })
     }
 
@@ -125,8 +130,8 @@ impl Core {
             shared: self.shared.clone(),
             slots: self.slots.clone(),
             credentials: self.credentials.clone(),
-            changing_subscriptions: tokio::sync::Mutex::new(()),
-            started_at: self.shared.clock.now_ms(),
+            changing_subscriptions: Arc::default(),
+            tasks: self.tasks.clone(),
         };
         let notifier = Notifiers { slots: self.slots.clone() };
         CoreServices {
@@ -145,6 +150,23 @@ impl Core {
         self.shutdown.cancel();
         self.tasks.join().await;
         result
+    }
+}
+
+/// Reads the subscriptions anew from time to time: what somebody else changed, or what could not be read when it was
+/// changed here, is not older than that.
+async fn refresh_subscriptions(
+    shared: Arc<Shared>,
+    shutdown: CancellationToken,
+) -> Result<(), std::convert::Infallible> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(SUBSCRIPTIONS_EVERY) => {}
+        }
+        if let Err(error) = shared.reload_subscriptions().await {
+            tracing::warn!(%error, "the subscriptions could not be read anew");
+        }
     }
 }
 

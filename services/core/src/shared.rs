@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use stoker_domain::Settings;
-use stoker_domain::model::{MemberId, Subscriptions};
+use stoker_domain::model::{MemberId, Millis, Subscriptions};
 use stoker_domain::ports::bus::{Activity, Bus};
 use stoker_domain::ports::store::{Store, StoreError};
 use stoker_telemetry::Clock;
@@ -20,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     /// This process, fresh at every start.
     pub(crate) member: MemberId,
+    pub(crate) started_at: Millis,
     pub(crate) seen: Seen,
     pub(crate) waiters: CommandWaiters,
     subscriptions: RwLock<Arc<Subscriptions>>,
@@ -39,6 +40,7 @@ impl Shared {
             clock,
             settings,
             member,
+            started_at: clock.now_ms(),
             seen: Seen::default(),
             waiters: CommandWaiters::default(),
             subscriptions: RwLock::new(Arc::new(Subscriptions::default())),

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use stoker_domain::machine::{
     CommandReport, EventVerdict, Input, OpenSession, PatchAttributes, Reply, SessionReport,
 };
-use stoker_domain::model::{CommandId, DeviceKey, SessionInfo, Will};
-use stoker_domain::ports::bus::Activity;
-use stoker_domain::ports::store::Append;
+use stoker_domain::model::{CommandId, DeviceKey, EndReason, Millis, SessionInfo, Will};
 use stoker_proto::convert::{self, WireError};
 use stoker_proto::core::v1::gateway_service_server::GatewayService;
 use stoker_proto::core::v1::report_command_request::Report;
@@ -17,11 +15,14 @@ use stoker_proto::core::v1::{self as wire, credential};
 use stoker_proto::problem::ProblemKind;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{credential_status, readings, slot_status, store_status, wrong_reply};
+use super::{credential_status, readings, slot_status, wrong_reply};
 use crate::credentials::{Credentials, Shown};
 use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::tasks::Tasks;
+
+/// How far stamps may be ahead of the clock; for so long after the start the newest points are asked.
+const STAMPS_AHEAD_MS: Millis = 60_000;
 
 /// Serves gateways.
 pub struct Gateways {
@@ -34,6 +35,27 @@ pub struct Gateways {
 impl Gateways {
     async fn apply(&self, device: &DeviceKey, input: Input) -> Result<Reply, Status> {
         self.slots.apply(device.slot(), input).await.map_err(slot_status)
+    }
+
+    /// The time after which the device's points are to be stamped. Its stamps may run ahead of the clock when it sends
+    /// more than one in a millisecond; what was told of that is lost with the process, so for a while after its start
+    /// the newest points say it.
+    async fn stamp_floor(&self, device: &DeviceKey) -> Millis {
+        let told = self.shared.seen.stamp_floor(device);
+        let now = self.shared.clock.now_ms();
+        if now - self.shared.started_at > STAMPS_AHEAD_MS {
+            return told;
+        }
+        match self.shared.store.latest(device, None).await {
+            Ok(latest) => {
+                let stamps = latest.into_values().map(|latest| latest.ts);
+                stamps.filter(|&ts| ts <= now + STAMPS_AHEAD_MS).fold(told, Millis::max)
+            }
+            Err(error) => {
+                tracing::warn!(%device, %error, "the newest points could not be read");
+                told
+            }
+        }
     }
 
     async fn report(&self, report: CommandReport) -> Result<(), Status> {
@@ -110,7 +132,8 @@ impl GatewayService for Gateways {
     ) -> Result<Response<wire::OpenSessionReply>, Status> {
         let request = request.into_inner();
         let wrong = || ProblemKind::Unauthenticated.status("no device has this credential");
-        let checked = self.credentials.check(shown(request.credential)?).await;
+        let shown = shown(request.credential)?;
+        let checked = self.credentials.check(shown.clone()).await;
         let device = checked.map_err(|error| credential_status(&error))?.ok_or_else(wrong)?;
         let will = match request.will {
             None => None,
@@ -131,11 +154,20 @@ impl GatewayService for Gateways {
         let open = Input::OpenSession(OpenSession { device: device.clone(), session });
         let Reply::Session(grant) = self.apply(&device, open).await? else { return Err(wrong_reply()) };
         let grant = grant.map_err(|_| wrong())?;
+        // A credential that changed before the grant found no session to close; one that changes from now on does.
+        let checked = self.credentials.check(shown).await;
+        if checked.map_err(|error| credential_status(&error))?.as_ref() != Some(&device) {
+            let (epoch, reason) = (grant.epoch, EndReason::Revoked);
+            let report = SessionReport::Ended { device: device.clone(), epoch, reason };
+            self.apply(&device, Input::Session(report)).await?;
+            return Err(wrong());
+        }
         self.shared.seen.message(&device, self.shared.clock.now_ms());
+        let stamp_floor = self.stamp_floor(&device).await;
         Ok(Response::new(wire::OpenSessionReply {
             device: Some(convert::device_ref(&device)),
             epoch: Some(convert::epoch_to_wire(grant.epoch)),
-            stamp_floor: self.shared.seen.stamp_floor(&device),
+            stamp_floor,
         }))
     }
 
@@ -167,30 +199,29 @@ impl GatewayService for Gateways {
         let event = convert::event_from_wire(request.into_inner().event)?;
         let device = event.device.clone();
         self.shared.seen.message(&device, self.shared.clock.now_ms());
-        let append = Append::Event(event.clone());
-        self.shared.store.append(vec![append]).await.map_err(|error| store_status(&error))?;
-        let fault = event.kind.is_fault();
-        let mut repeated = false;
-        if fault {
-            let Reply::Event(verdict) = self.apply(&device, Input::Event(event.clone())).await? else {
-                return Err(wrong_reply());
-            };
-            repeated = verdict == EventVerdict::Repeated;
-            if verdict == EventVerdict::TooManyAlarms {
-                tracing::warn!(%device, event = %event.id, "a fault raised no alarm: the device has too many");
+        let id = event.id.clone();
+        let Reply::Event(verdict) = self.apply(&device, Input::Event(event)).await? else {
+            return Err(wrong_reply());
+        };
+        match verdict {
+            EventVerdict::Counted | EventVerdict::Repeated => {}
+            EventVerdict::UnknownDevice => return Err(super::portal_devices::no_device(&device)),
+            EventVerdict::TooManyAlarms => {
+                tracing::warn!(%device, event = %id, "a fault raised no alarm: the device has too many");
             }
         }
-        if !repeated {
-            self.shared.told(Activity::Event(event));
-        }
-        Ok(Response::new(wire::ReportEventReply { repeated }))
+        Ok(Response::new(wire::ReportEventReply { repeated: verdict == EventVerdict::Repeated }))
     }
 
     async fn report_command(
         &self,
         request: Request<wire::ReportCommandRequest>,
     ) -> Result<Response<wire::ReportCommandReply>, Status> {
-        self.report(command_report(request.into_inner().report)?).await?;
+        let report = command_report(request.into_inner().report)?;
+        if let CommandReport::Replied { device, .. } = &report {
+            self.shared.seen.message(device, self.shared.clock.now_ms());
+        }
+        self.report(report).await?;
         Ok(Response::new(wire::ReportCommandReply {}))
     }
 
@@ -220,6 +251,7 @@ impl GatewayService for Gateways {
     ) -> Result<Response<wire::ReadAttributesReply>, Status> {
         let request = request.into_inner();
         let device = convert::device_key(request.device.as_ref())?;
+        self.shared.seen.message(&device, self.shared.clock.now_ms());
         let look = device.clone();
         let attributes = self
             .slots

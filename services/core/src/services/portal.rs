@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use stoker_domain::model::Millis;
 use stoker_proto::core::v1 as wire;
 use stoker_proto::core::v1::portal_service_server::PortalService;
 use tonic::{Request, Response, Status};
@@ -11,15 +10,17 @@ use super::slot_status;
 use crate::credentials::Credentials;
 use crate::shared::Shared;
 use crate::slots::Slots;
+use crate::tasks::Tasks;
 
 /// Serves portals.
+#[derive(Clone)]
 pub struct Portals {
     pub(crate) shared: Arc<Shared>,
     pub(crate) slots: Slots,
     pub(crate) credentials: Arc<Credentials>,
     /// One subscription changes at a time in this process, so that an answer never names an older state.
-    pub(crate) changing_subscriptions: tokio::sync::Mutex<()>,
-    pub(crate) started_at: Millis,
+    pub(crate) changing_subscriptions: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) tasks: Tasks,
 }
 
 macro_rules! methods {
@@ -30,7 +31,11 @@ macro_rules! methods {
                 &self,
                 request: Request<wire::$request>,
             ) -> Result<Response<wire::$reply>, Status> {
-                self.$does(request.into_inner()).await.map(Response::new)
+                // What was begun is finished, also when whoever asked has gone: between the store and what is told
+                // of it nothing is left undone.
+                let this = self.clone();
+                let work = async move { this.$does(request.into_inner()).await };
+                self.tasks.finish(work).await?.map(Response::new)
             })+
         }
     };
@@ -81,7 +86,7 @@ impl Portals {
             }),
             alarms_active: sum(|counts| counts.alarms_active),
             notifications_pending: sum(|counts| counts.notifications_pending),
-            started_at: self.started_at,
+            started_at: self.shared.started_at,
         })
     }
 }

@@ -107,7 +107,9 @@ impl Portals {
         if let Ok(alarm) = result {
             return Ok(reply(*alarm));
         }
-        // It was cleared and lies in history: note may be taken of it all the same.
+        // It was cleared and lies in history: note may be taken of it all the same. Of how it lies there, not of how it
+        // was when it was active.
+        alarm = self.look_up_alarm(&request.organization, &request.id).await?;
         if alarm.acknowledged.is_none() {
             let at = self.shared.clock.now_ms();
             alarm.acknowledged = Some(Acknowledgement { at, by: request.by, note: request.note });

@@ -1,10 +1,11 @@
 //! One slot's task: apply what waits, commit it at once, then tell.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stoker_domain::machine::{Context, Effect, Input, Output, Reply, SlotMachine};
-use stoker_domain::model::{Slot, SlotEpoch};
+use stoker_domain::machine::{Context, Dispatch, Effect, Input, Output, Reply, SessionReport, SlotMachine};
+use stoker_domain::model::{DeviceKey, EndReason, MemberId, Millis, Slot, SlotEpoch};
 use stoker_domain::ports::store::{Append, Change, ClaimOutcome, CommitOutcome, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -30,11 +31,14 @@ pub(crate) enum SlotLost {
     Fenced { slot: Slot, current: SlotEpoch },
     #[error("the store did not say whether a change of slot {slot} was written")]
     Unknown { slot: Slot },
+    #[error("an effect of slot {slot} died: {error}")]
+    Effect { slot: Slot, error: tokio::task::JoinError },
     #[error("slot {slot} could not append to history: {source}")]
     History { slot: Slot, source: StoreError },
 }
 
-type Answer = (oneshot::Sender<Result<Reply, SlotError>>, Reply);
+type Answerer = oneshot::Sender<Result<Reply, SlotError>>;
+type Answer = (Answerer, Reply);
 
 /// One slot with what it needs.
 pub(crate) struct SlotActor {
@@ -43,6 +47,9 @@ pub(crate) struct SlotActor {
     machine: SlotMachine,
     shared: Arc<Shared>,
     effects: JoinSet<EffectDone>,
+    /// What waits for a gateway that is being told something: one after the other, or a command would overtake an
+    /// earlier one. An entry without any is a gateway that is being told the last of it.
+    orders: HashMap<MemberId, Vec<Dispatch>>,
 }
 
 /// What a round of inputs adds up to.
@@ -69,9 +76,10 @@ impl SlotActor {
         let now = shared.clock.now_ms();
         let context = Context { now, settings: &shared.settings, subscriptions: &subscriptions };
         let (machine, output) = SlotMachine::load(slot, epoch, rows, &context);
-        let mut actor = Self { slot, epoch, machine, shared, effects: JoinSet::new() };
+        let (effects, orders) = (JoinSet::new(), HashMap::new());
+        let mut actor = Self { slot, epoch, machine, shared, effects, orders };
         let mut round = Round::default();
-        actor.collect(output, None, &mut round);
+        actor.collect(output, None, None, &mut round);
         actor.finish(round).await?;
         Ok(actor)
     }
@@ -89,12 +97,12 @@ impl SlotActor {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.close().await,
-                Some(done) = self.effects.join_next(), if !self.effects.is_empty() => self.effect_done(done, &mut round),
+                Some(done) = self.effects.join_next(), if !self.effects.is_empty() => self.effect_done(done, &mut round)?,
                 message = mailbox.recv() => match message {
                     Some(message) => self.take(message, &mut round),
                     None => return self.close().await,
                 },
-                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => self.tick(&mut round),
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
             // Whatever waits by now shares the commit: batches form by themselves while a write is under way.
             for _ in 1..BATCH {
@@ -104,23 +112,27 @@ impl SlotActor {
                 }
             }
             while let Some(done) = self.effects.try_join_next() {
-                self.effect_done(done, &mut round);
+                self.effect_done(done, &mut round)?;
             }
+            // In every round: however much is asked of the slot, its timers fire.
+            self.tick(&mut round);
             self.finish(round).await?;
         }
     }
 
-    fn apply(
-        &mut self,
-        input: Input,
-        answer: Option<oneshot::Sender<Result<Reply, SlotError>>>,
-        round: &mut Round,
-    ) {
+    fn apply(&mut self, input: Input, answer: Option<Answerer>, round: &mut Round) {
+        self.apply_at(self.shared.clock.now_ms(), input, answer, round);
+    }
+
+    fn apply_at(&mut self, now: Millis, input: Input, answer: Option<Answerer>, round: &mut Round) {
         let subscriptions = self.shared.subscriptions();
-        let now = self.shared.clock.now_ms();
         let context = Context { now, settings: &self.shared.settings, subscriptions: &subscriptions };
+        let opened = match &input {
+            Input::OpenSession(open) => Some(open.device.clone()),
+            _ => None,
+        };
         let output = self.machine.apply(input, &context);
-        self.collect(output, answer, round);
+        self.collect(output, answer, opened, round);
     }
 
     fn take(&mut self, message: Message, round: &mut Round) {
@@ -137,25 +149,31 @@ impl SlotActor {
                 return;
             }
             let last_seen = self.shared.seen.of(self.machine.due_intervals(now));
-            self.apply(Input::Tick { last_seen }, None, round);
+            // The very time for which it was asked who was heard of.
+            self.apply_at(now, Input::Tick { last_seen }, None, round);
         }
     }
 
     fn collect(
         &mut self,
         output: Output,
-        answer: Option<oneshot::Sender<Result<Reply, SlotError>>>,
+        answer: Option<Answerer>,
+        opened: Option<DeviceKey>,
         round: &mut Round,
     ) {
-        for effect in output.immediate {
-            self.start(effect);
-        }
+        self.start_all(output.immediate);
         round.history.extend(output.history);
         round.changes.extend(output.changes);
         round.after.extend(output.after);
         match (answer, output.reply) {
             // A grant tells nothing of what is stored; a reconnect storm need not wait for the disk.
-            (Some(answer), reply @ Reply::Session(_)) => drop(answer.send(Ok(reply))),
+            (Some(answer), reply @ Reply::Session(_)) => {
+                if let (Err(Ok(Reply::Session(Ok(grant)))), Some(device)) = (answer.send(Ok(reply)), opened) {
+                    // Who asked has gone: nobody holds this session, and nobody would report its end.
+                    let report = SessionReport::Ended { device, epoch: grant.epoch, reason: EndReason::Cut };
+                    self.apply(Input::Session(report), None, round);
+                }
+            }
             (Some(answer), reply) => round.answers.push((answer, reply)),
             (None, _) => {}
         }
@@ -178,9 +196,7 @@ impl SlotActor {
         for (answer, reply) in round.answers {
             drop(answer.send(Ok(reply)));
         }
-        for effect in round.after {
-            self.start(effect);
-        }
+        self.start_all(round.after);
         for look in round.queries {
             look(&self.machine);
         }
@@ -208,15 +224,29 @@ impl SlotActor {
         }
     }
 
+    fn start_all(&mut self, all: Vec<Effect>) {
+        let mut fresh: HashMap<MemberId, Vec<Dispatch>> = HashMap::new();
+        for effect in all {
+            match effect {
+                Effect::Gateway(dispatch) => match self.orders.get_mut(&dispatch.gateway) {
+                    Some(waiting) => waiting.push(dispatch),
+                    None => fresh.entry(dispatch.gateway.clone()).or_default().push(dispatch),
+                },
+                other => self.start(other),
+            }
+        }
+        for (gateway, dispatches) in fresh {
+            self.orders.insert(gateway.clone(), Vec::new());
+            self.effects.spawn(effects::dispatch(self.shared.clone(), gateway, dispatches));
+        }
+    }
+
     fn start(&mut self, effect: Effect) {
         match effect {
             Effect::Activity(activity) => self.shared.told(*activity),
-            Effect::Gateway(dispatch) => {
-                self.effects.spawn(effects::dispatch(self.shared.clone(), dispatch));
-            }
+            Effect::Gateway(_) => self.start_all(vec![effect]),
             Effect::Publish(entry) => {
-                if let Some(notification) = self.machine.notification(entry.notification) {
-                    let work = stoker_domain::NotificationWork { notification: notification.clone() };
+                if let Some(work) = self.machine.work(&entry) {
                     self.effects.spawn(effects::publish(self.shared.clone(), entry, work));
                 }
             }
@@ -226,13 +256,25 @@ impl SlotActor {
         }
     }
 
-    fn effect_done(&mut self, done: Result<EffectDone, tokio::task::JoinError>, round: &mut Round) {
+    fn effect_done(
+        &mut self,
+        done: Result<EffectDone, tokio::task::JoinError>,
+        round: &mut Round,
+    ) -> Result<(), SlotLost> {
         match done {
             Ok(EffectDone::Nothing) => {}
             Ok(EffectDone::Input(input)) => self.apply(*input, None, round),
+            Ok(EffectDone::Dispatched(gateway, refused)) => {
+                let waiting = self.orders.remove(&gateway).unwrap_or_default();
+                self.start_all(waiting.into_iter().map(Effect::Gateway).collect());
+                for input in refused {
+                    self.apply(input, None, round);
+                }
+            }
             // The row that caused it is still there: the next owner carries it out.
-            Err(error) => tracing::error!(slot = %self.slot, %error, "an effect died"),
+            Err(error) => return Err(SlotLost::Effect { slot: self.slot, error }),
         }
+        Ok(())
     }
 
     /// Leaves what is under way to the next owner: all of it is in the slot's table.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stoker_domain::machine::{CommandReport, Dispatch, Input};
-use stoker_domain::model::NotificationWork;
+use stoker_domain::model::{MemberId, NotificationWork};
 use stoker_domain::ports::bus::{BusError, GatewayOrder};
 use stoker_domain::ports::store::{Append, OutboxEntry, StateKey};
 
@@ -18,35 +18,62 @@ pub(super) enum EffectDone {
     Nothing,
     /// The machine is to know.
     Input(Box<Input>),
+    /// What was handed to this gateway is done; the machine is to know of what it did not take.
+    Dispatched(MemberId, Vec<Input>),
 }
 
-/// Hands something to a gateway. A command that no gateway took is reported as surely not sent.
-pub(super) async fn dispatch(shared: Arc<Shared>, dispatch: Dispatch) -> EffectDone {
+/// Hands something to a gateway, in this order: commands come to a device as they were given.
+pub(super) async fn dispatch(
+    shared: Arc<Shared>,
+    gateway: MemberId,
+    dispatches: Vec<Dispatch>,
+) -> EffectDone {
+    let told = dispatches.into_iter().map(|dispatch| tell(&shared, dispatch));
+    let refused = futures_util::future::join_all(told).await;
+    EffectDone::Dispatched(gateway, refused.into_iter().flatten().collect())
+}
+
+/// A command that no gateway took is reported as surely not sent.
+async fn tell(shared: &Shared, dispatch: Dispatch) -> Option<Input> {
     let Dispatch { gateway, message } = dispatch;
     let (device, session) = (message.device.clone(), message.session);
-    let command = match &message.order {
-        GatewayOrder::Command { id, .. } => Some(*id),
-        GatewayOrder::Attributes { .. } | GatewayOrder::Close { .. } => None,
+    let (command, closes) = match &message.order {
+        GatewayOrder::Command { id, .. } => (Some(*id), false),
+        GatewayOrder::Attributes { .. } => (None, false),
+        GatewayOrder::Close { .. } => (None, true),
     };
-    let error = match shared.bus.publish_to_gateway(&gateway, message).await {
-        Ok(()) => return EffectDone::Nothing,
-        Err(error) => error,
-    };
-    tracing::warn!(%device, %gateway, %error, "a gateway could not be told");
+    let error = shared.bus.publish_to_gateway(&gateway, message).await.err()?;
+    if closes {
+        // The session of a gateway that died is closed already. After a restart that is every device's.
+        tracing::debug!(%device, %gateway, %error, "a gateway could not be told to close a session");
+    } else {
+        tracing::warn!(%device, %gateway, %error, "a gateway could not be told");
+    }
     match (command, error) {
         // Not known to be refused: the gateway may have it. The ledger keeps it as handed.
-        (_, BusError::Unconfirmed(_)) | (None, _) => EffectDone::Nothing,
-        (Some(id), error) => EffectDone::Input(Box::new(Input::Command(CommandReport::NotSent {
+        (_, BusError::Unconfirmed(_)) | (None, _) => None,
+        (Some(id), error) => Some(Input::Command(CommandReport::NotSent {
             id,
             session,
             never: false,
             detail: error.to_string(),
-        }))),
+        })),
     }
 }
 
-/// Publishes an attempt until the bus has confirmed it.
+/// Publishes an attempt until the bus has confirmed it, or until it is time for the machine to ask anew.
 pub(super) async fn publish(shared: Arc<Shared>, entry: OutboxEntry, work: NotificationWork) -> EffectDone {
+    // Shorter than the machine's patience, so that no attempt is published by two of these.
+    let patience = u64::try_from(shared.settings.attempt_timeout_ms).unwrap_or_default() * 9 / 10;
+    let publishing = publish_until_confirmed(shared, entry, work);
+    tokio::time::timeout(Duration::from_millis(patience), publishing).await.unwrap_or(EffectDone::Nothing)
+}
+
+async fn publish_until_confirmed(
+    shared: Arc<Shared>,
+    entry: OutboxEntry,
+    work: NotificationWork,
+) -> EffectDone {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     loop {
         match shared.bus.publish_work(work.clone()).await {
