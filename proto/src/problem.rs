@@ -90,13 +90,18 @@ impl ProblemKind {
         Status::with_details(self.code(), detail, problem.encode_to_vec().into())
     }
 
+    /// What core said; none when the status was made on the way.
+    #[must_use]
+    pub fn said_by_core(status: &Status) -> Option<Self> {
+        let problem = Problem::decode(status.details()).ok()?;
+        Self::ALL.into_iter().find(|kind| kind.name() == problem.name)
+    }
+
     /// What a status says, whoever made it, and its text for a person.
     #[must_use]
     pub fn of(status: &Status) -> (Self, String) {
-        if let Ok(problem) = Problem::decode(status.details())
-            && let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == problem.name)
-        {
-            return (kind, problem.detail);
+        if let Some(kind) = Self::said_by_core(status) {
+            return (kind, status.message().to_owned());
         }
         let kind = match status.code() {
             Code::InvalidArgument => Self::InvalidRequest,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +36,7 @@ pub(crate) async fn run(
             taken = listener.accept() => taken,
         };
         match taken {
-            Ok((stream, address)) => take(&shared, stream, address, tls.clone()),
+            Ok((stream, address)) => take(&shared, stream, address, tls.clone(), &shutdown),
             // A peer that went before it was taken is its own affair; running out of files is ours, and passes.
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
@@ -45,7 +46,13 @@ pub(crate) async fn run(
     }
 }
 
-fn take(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr, tls: Option<TlsConfig>) {
+fn take(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsConfig>,
+    shutdown: &CancellationToken,
+) {
     if shared.stats.connections.load(Ordering::Relaxed)
         >= u64::try_from(shared.max_connections).unwrap_or(u64::MAX)
     {
@@ -58,6 +65,10 @@ fn take(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr, tls: Optio
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%address, %error, "no TCP_NODELAY");
     }
+    // A device without a keep-alive of its own that has lost its power says nothing, not even that it is gone.
+    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keep_alive()) {
+        tracing::debug!(%address, %error, "no TCP keep-alive");
+    }
     let connection = shared.clone();
     match tls {
         None => {
@@ -65,15 +76,31 @@ fn take(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr, tls: Optio
             shared.connections.spawn(serve);
         }
         Some(tls) => {
-            shared.connections.spawn(secure(connection, stream, address, tls));
+            shared.connections.spawn(secure(connection, stream, address, tls, shutdown.clone()));
         }
     }
 }
 
-async fn secure(shared: Arc<Shared>, stream: TcpStream, address: SocketAddr, tls: TlsConfig) {
+/// Asked after a minute of silence, and four times more every 15 s: two minutes in all.
+fn keep_alive() -> TcpKeepalive {
+    let (idle, interval) = (Duration::from_secs(60), Duration::from_secs(15));
+    TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(4)
+}
+
+async fn secure(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: TlsConfig,
+    shutdown: CancellationToken,
+) {
     // On the heap, and gone afterwards: a handshake needs much more than what follows.
     let handshake = Box::pin(tokio::time::timeout(HANDSHAKE_WITHIN, tls.acceptor.accept(stream)));
-    let stream = match handshake.await {
+    let ended = tokio::select! {
+        ended = handshake => ended,
+        () = shutdown.cancelled() => return stats::down(&shared.stats.connections),
+    };
+    let stream = match ended {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(%address, %error, "a TLS handshake failed");

@@ -74,7 +74,11 @@ async fn persist<F: Future<Output = Result<(), Status>>>(
         loop {
             match call().await {
                 Ok(()) => return,
-                Err(status) if ProblemKind::of(&status).0 == ProblemKind::Unavailable => {}
+                Err(status)
+                    if matches!(
+                        ProblemKind::said_by_core(&status),
+                        None | Some(ProblemKind::Unavailable | ProblemKind::Internal)
+                    ) => {}
                 Err(status) => {
                     tracing::warn!(%device, what, error = status.message(), "core refused a report");
                     return;

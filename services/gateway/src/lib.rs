@@ -41,6 +41,8 @@ use shared::Shared;
 pub struct GatewayConfig {
     /// The way to core.
     pub core: GatewayServiceClient<Channel>,
+    /// The way of readings to core: a connection of its own, so that neither lane waits for the other's window.
+    pub readings: GatewayServiceClient<Channel>,
     /// The bus.
     pub bus: Arc<dyn Bus>,
     /// The clock.
@@ -109,8 +111,12 @@ pub async fn run(
         result
     };
     let doors = async {
-        let result = doors.join().await;
-        shared.registry.shut_all();
+        // Sessions are told to come back as soon as the shutdown begins, whatever else takes its time.
+        let ending = async {
+            shutdown.cancelled().await;
+            shared.registry.shut_all();
+        };
+        let (result, ()) = tokio::join!(doors.join(), ending);
         shared.connections.close();
         if tokio::time::timeout(drain, shared.connections.wait()).await.is_err() {
             tracing::warn!(left = shared.connections.len(), "connections did not end in time");

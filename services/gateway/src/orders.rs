@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use stoker_domain::model::{EndReason, Slot, SlotEpoch};
+use stoker_domain::model::{Slot, SlotEpoch};
 use stoker_domain::ports::bus::{GatewayConsumer, GatewayOrder, ToGateway};
-use stoker_protocol::session::ServerReason;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::core;
 use crate::mailbox::Order;
+use crate::registry::word;
 use crate::shared::Shared;
 
 /// Reports about orders that could not be carried out, under way at once. At the bound the queue waits.
 const REPORTS: usize = 64;
+/// How long the last reports may take at the end.
+const LAST_REPORTS: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Carries orders out until shutdown.
 pub(crate) async fn run(
@@ -45,7 +47,11 @@ pub(crate) async fn run(
         *seen = message.epoch;
         carry_out(&shared, message, &mut reports);
     }
-    while reports.join_next().await.is_some() {}
+    // What is not reported by then is found out when the commands run out.
+    let rest = async { while reports.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_REPORTS, rest).await.is_err() {
+        reports.shutdown().await;
+    }
     Ok(())
 }
 
@@ -54,12 +60,10 @@ fn carry_out(shared: &Arc<Shared>, message: ToGateway, reports: &mut JoinSet<()>
     let handle = shared.registry.find(&device, session);
     if let GatewayOrder::Close { reason } = order {
         if let Some(handle) = handle {
-            let code = match reason {
-                EndReason::TakenOver => ServerReason::TakenOver,
-                EndReason::ByPlatform => ServerReason::ShuttingDown,
-                _ => ServerReason::Administrative,
-            };
-            handle.mailbox.shut(code, reason);
+            handle.mailbox.shut(word(reason), reason);
+        } else {
+            // It may be on its way in: granted by core, not entered here yet.
+            shared.registry.close_early(&device, session, reason, shared.now());
         }
         return;
     }

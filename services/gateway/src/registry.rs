@@ -40,7 +40,31 @@ impl Handle {
 #[derive(Debug, Default)]
 struct Inner {
     sessions: HashMap<DeviceKey, (SessionEpoch, Arc<Handle>)>,
+    /// Connections whose device is not known yet, so that they can be told to go as well.
+    unknown: HashMap<usize, Arc<Handle>>,
+    /// Sessions that were to be closed before they were entered: up to which epoch, why, and since when this is known.
+    closed_early: HashMap<DeviceKey, (SessionEpoch, EndReason, Millis)>,
+    /// Last stamps of sessions that are over, where they are ahead of the clock.
+    stamps: HashMap<DeviceKey, Millis>,
     closed: bool,
+}
+
+/// A session that was granted is entered within this time, or its connection has given up.
+const ON_ITS_WAY_MS: Millis = 60_000;
+/// Early closes and stamps that are remembered before the old ones are looked for.
+const REMEMBERED: usize = 1_024;
+
+/// What a device is told for this reason.
+pub(crate) fn word(reason: EndReason) -> ServerReason {
+    match reason {
+        EndReason::TakenOver => ServerReason::TakenOver,
+        EndReason::ByPlatform | EndReason::PlatformCrash => ServerReason::ShuttingDown,
+        _ => ServerReason::Administrative,
+    }
+}
+
+fn place(handle: &Arc<Handle>) -> usize {
+    Arc::as_ptr(handle).addr()
 }
 
 /// The sessions of this gateway.
@@ -48,12 +72,55 @@ struct Inner {
 pub(crate) struct Registry(Mutex<Inner>);
 
 impl Registry {
+    /// Takes note of a connection whose device is not known yet.
+    pub(crate) fn arrive(&self, handle: &Arc<Handle>) {
+        let mut inner = self.0.lock();
+        if inner.closed {
+            handle.mailbox.shut(ServerReason::ShuttingDown, EndReason::ByPlatform);
+            return;
+        }
+        inner.unknown.insert(place(handle), handle.clone());
+    }
+
+    /// The connection is gone, or its device is known by now.
+    pub(crate) fn settle(&self, handle: &Arc<Handle>) {
+        self.0.lock().unknown.remove(&place(handle));
+    }
+
+    /// Closes a session that is on its way in.
+    pub(crate) fn close_early(
+        &self,
+        device: &DeviceKey,
+        epoch: SessionEpoch,
+        reason: EndReason,
+        now: Millis,
+    ) {
+        let mut inner = self.0.lock();
+        if inner.closed_early.len() >= REMEMBERED {
+            inner.closed_early.retain(|_, (_, _, since)| now - *since < ON_ITS_WAY_MS);
+        }
+        let entry = inner.closed_early.entry(device.clone()).or_insert((epoch, reason, now));
+        if entry.0 <= epoch {
+            *entry = (epoch, reason, now);
+        }
+    }
+
     /// Enters a session. An older one of the same device is closed; should a newer one be there, or the gateway be
     /// ending, this one is.
     pub(crate) fn enter(&self, device: &DeviceKey, epoch: SessionEpoch, handle: &Arc<Handle>) {
         let mut inner = self.0.lock();
+        inner.unknown.remove(&place(handle));
         if inner.closed {
             handle.mailbox.shut(ServerReason::ShuttingDown, EndReason::ByPlatform);
+            return;
+        }
+        if let Some(stamp) = inner.stamps.remove(device) {
+            handle.stamp_after(stamp);
+        }
+        if let Some((closed, reason, _)) = inner.closed_early.get(device)
+            && epoch <= *closed
+        {
+            handle.mailbox.shut(word(*reason), *reason);
             return;
         }
         if let Some((other, held)) = inner.sessions.get(device) {
@@ -67,9 +134,17 @@ impl Registry {
         inner.sessions.insert(device.clone(), (epoch, handle.clone()));
     }
 
-    /// The session is over.
-    pub(crate) fn leave(&self, device: &DeviceKey, epoch: SessionEpoch) {
+    /// The session is over. Its last stamp is remembered while it is ahead of the clock.
+    pub(crate) fn leave(&self, device: &DeviceKey, epoch: SessionEpoch, handle: &Handle, now: Millis) {
         let mut inner = self.0.lock();
+        let stamp = handle.last_stamp();
+        if stamp >= now {
+            if inner.stamps.len() >= REMEMBERED {
+                inner.stamps.retain(|_, stamp| *stamp >= now);
+            }
+            let entry = inner.stamps.entry(device.clone()).or_insert(stamp);
+            *entry = stamp.max(*entry);
+        }
         if inner.sessions.get(device).is_some_and(|(held, _)| *held == epoch) {
             inner.sessions.remove(device);
         }
@@ -85,7 +160,8 @@ impl Registry {
     pub(crate) fn shut_all(&self) {
         let mut inner = self.0.lock();
         inner.closed = true;
-        for (_, handle) in inner.sessions.values() {
+        let unknown = std::mem::take(&mut inner.unknown);
+        for handle in inner.sessions.values().map(|(_, handle)| handle).chain(unknown.values()) {
             handle.mailbox.shut(ServerReason::ShuttingDown, EndReason::ByPlatform);
         }
     }
@@ -116,7 +192,7 @@ mod tests {
             assert!(registry.find(&device(), epoch(1)).is_none(), "{order:?}");
             let ended = handles[0].mailbox.close();
             assert_eq!(ended.shut.map(|(_, reason)| reason), Some(EndReason::TakenOver), "{order:?}");
-            registry.leave(&device(), epoch(1));
+            registry.leave(&device(), epoch(1), &handles[0], 0);
             assert!(
                 registry.find(&device(), epoch(2)).is_some(),
                 "a late end of the older one changes nothing"
@@ -132,5 +208,41 @@ mod tests {
         assert_eq!([old.stamp(100), old.stamp(100), old.stamp(90)], [100, 101, 102]);
         registry.enter(&device(), epoch(2), &new);
         assert_eq!(new.stamp(100), 103);
+    }
+
+    #[test]
+    fn stamps_go_on_where_a_session_that_is_over_had_come_to() {
+        let registry = Registry::default();
+        let (old, new) = (Arc::new(Handle::default()), Arc::new(Handle::default()));
+        registry.enter(&device(), epoch(1), &old);
+        assert_eq!([old.stamp(100), old.stamp(100)], [100, 101]);
+        registry.leave(&device(), epoch(1), &old, 100);
+        registry.enter(&device(), epoch(2), &new);
+        assert_eq!(new.stamp(100), 102);
+    }
+
+    #[test]
+    fn a_session_that_was_to_be_closed_before_it_was_entered_is_closed_when_it_is() {
+        let registry = Registry::default();
+        registry.close_early(&device(), epoch(1), EndReason::Revoked, 0);
+        let handles = [Arc::new(Handle::default()), Arc::new(Handle::default())];
+        registry.enter(&device(), epoch(1), &handles[0]);
+        registry.enter(&device(), epoch(2), &handles[1]);
+        assert_eq!(handles[0].mailbox.close().shut.map(|(_, reason)| reason), Some(EndReason::Revoked));
+        assert!(handles[1].mailbox.close().shut.is_none(), "a newer one is not meant");
+        assert!(registry.find(&device(), epoch(2)).is_some());
+    }
+
+    #[test]
+    fn at_the_end_also_connections_without_a_known_device_are_closed() {
+        let registry = Registry::default();
+        let handles = [0, 1, 2].map(|_| Arc::new(Handle::default()));
+        registry.arrive(&handles[0]);
+        registry.arrive(&handles[1]);
+        registry.settle(&handles[1]);
+        registry.shut_all();
+        registry.arrive(&handles[2]);
+        let shut = handles.map(|handle| handle.mailbox.close().shut.is_some());
+        assert_eq!(shut, [true, false, true]);
     }
 }

@@ -7,7 +7,7 @@ use stoker_domain::model::{EventId, MemberId, Millis};
 use stoker_domain::payload::PayloadLimits;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_protocol::session::Limits;
-use stoker_telemetry::Clock;
+use stoker_telemetry::{Clock, Health};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
@@ -23,7 +23,9 @@ use crate::uplink::Uplink;
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) core: GatewayServiceClient<Channel>,
+    pub(crate) readings: GatewayServiceClient<Channel>,
     pub(crate) clock: Clock,
+    pub(crate) health: Health,
     pub(crate) member: MemberId,
     pub(crate) limits: Arc<Limits>,
     pub(crate) payload_limits: PayloadLimits,
@@ -43,7 +45,9 @@ impl Shared {
     pub(crate) fn new(config: GatewayConfig, stats: Arc<GatewayStats>) -> Self {
         Self {
             core: config.core,
+            readings: config.readings,
             clock: config.clock,
+            health: config.health,
             member: config.member,
             limits: Arc::new(config.limits),
             payload_limits: config.payload_limits,

@@ -22,15 +22,23 @@ const UNDER_WAY: usize = 2;
 const BATCH_MOST: usize = 4_096;
 /// Readings that may wait. More are refused, the newest first: those that wait were taken.
 const WAITING_MOST: usize = 65_536;
-/// Bytes of payload that may wait.
-const WAITING_BYTES_MOST: usize = 64 * 1024 * 1024;
+/// Bytes that may wait, as they weigh in memory.
+const WAITING_BYTES_MOST: usize = 128 * 1024 * 1024;
+/// Bytes of one batch: far below what core takes in one message, and small enough to be written in one go.
+const BATCH_BYTES_MOST: usize = 8 * 1024 * 1024;
+/// What a point weighs beside its text.
+const POINT_BYTES: usize = 96;
 /// An answer that takes longer does not come: the stream is made anew.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The stream is to be there within this time.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Who waits for a reading, and since when.
 struct Waiting {
     who: Option<(Arc<Handle>, PublishToken)>,
     since: Instant,
+    weight: usize,
 }
 
 #[derive(Default)]
@@ -56,16 +64,15 @@ impl Uplink {
         bytes: usize,
         who: Option<(Arc<Handle>, PublishToken)>,
     ) -> bool {
+        let weight = bytes + POINT_BYTES * reading.points.len();
         let mut pending = self.pending.lock();
-        if !pending.open
-            || pending.readings.len() >= WAITING_MOST
-            || pending.bytes + bytes > WAITING_BYTES_MOST
-        {
+        let room = pending.readings.len() < WAITING_MOST && pending.bytes + weight <= WAITING_BYTES_MOST;
+        if !pending.open || !room {
             return false;
         }
-        pending.bytes += bytes;
+        pending.bytes += weight;
         pending.readings.push(reading);
-        pending.waiting.push(Waiting { who, since: Instant::now() });
+        pending.waiting.push(Waiting { who, since: Instant::now(), weight });
         let first = pending.readings.len() == 1;
         drop(pending);
         if first {
@@ -76,13 +83,20 @@ impl Uplink {
 
     fn take(&self) -> (Vec<Reading>, Vec<Waiting>) {
         let mut pending = self.pending.lock();
-        if pending.readings.len() <= BATCH_MOST {
-            pending.bytes = 0;
+        let (mut count, mut bytes) = (0, 0);
+        for waiting in pending.waiting.iter().take(BATCH_MOST) {
+            // At least one: a single reading is bounded by its packet.
+            if count > 0 && bytes + waiting.weight > BATCH_BYTES_MOST {
+                break;
+            }
+            count += 1;
+            bytes += waiting.weight;
+        }
+        pending.bytes -= bytes;
+        if count == pending.readings.len() {
             return (std::mem::take(&mut pending.readings), std::mem::take(&mut pending.waiting));
         }
-        let part = BATCH_MOST * pending.bytes / pending.readings.len();
-        pending.bytes -= part;
-        (pending.readings.drain(..BATCH_MOST).collect(), pending.waiting.drain(..BATCH_MOST).collect())
+        (pending.readings.drain(..count).collect(), pending.waiting.drain(..count).collect())
     }
 
     fn is_empty(&self) -> bool {
@@ -140,7 +154,7 @@ pub(crate) fn jittered(pause: Duration) -> Duration {
 fn settle(shared: &Shared, waiting: Vec<Waiting>, stored: bool) {
     let outcome = if stored { PublishOutcome::Stored } else { PublishOutcome::StoreUnavailable };
     let (mut count, mut dropped, mut micros) = (0, 0, 0);
-    for Waiting { who, since } in waiting {
+    for Waiting { who, since, .. } in waiting {
         count += 1;
         micros += u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         match who {
@@ -169,10 +183,11 @@ struct Stream {
 impl Stream {
     async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), Status> {
         let (batches, outgoing) = mpsc::channel(UNDER_WAY);
-        let mut core = self.shared.core.clone();
+        let mut core = self.shared.readings.clone();
+        let opening = tokio::time::timeout(OPEN_WITHIN, core.readings(ReceiverStream::new(outgoing)));
         let answers = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            opened = core.readings(ReceiverStream::new(outgoing)) => opened?.into_inner(),
+            opened = opening => opened.map_err(|_| Status::deadline_exceeded("core took no stream"))??.into_inner(),
         };
         self.shared.uplink.open();
         self.pump(batches, answers, shutdown).await
@@ -220,5 +235,43 @@ impl Stream {
             );
         }
         settle(&self.shared, batch.waiting, answer.stored);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stoker_proto::core::v1::Point;
+
+    fn reading(points: usize) -> Reading {
+        Reading { device: None, points: vec![Point::default(); points] }
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_count_and_by_weight() {
+        let uplink = Uplink::default();
+        assert!(!uplink.put(reading(1), 10, None), "nothing is taken while core is not there");
+        uplink.open();
+        for _ in 0..BATCH_MOST + 10 {
+            assert!(uplink.put(reading(1), 10, None));
+        }
+        assert_eq!((uplink.take().0.len(), uplink.take().0.len()), (BATCH_MOST, 10));
+        assert!(uplink.is_empty());
+        for _ in 0..3 {
+            assert!(uplink.put(reading(40_000), 256 * 1024, None));
+        }
+        let taken: Vec<usize> = (0..2).map(|_| uplink.take().0.len()).collect();
+        assert_eq!(taken, [2, 1], "two weigh less than a batch may, three more");
+        assert!(uplink.is_empty());
+        assert_eq!(uplink.pending.lock().bytes, 0);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_the_newest_is_refused() {
+        let uplink = Uplink::default();
+        uplink.open();
+        let taken = (0..1_000).filter(|_| uplink.put(reading(8_192), 256 * 1024, None)).count();
+        assert_eq!(taken, WAITING_BYTES_MOST / (256 * 1024 + 8_192 * POINT_BYTES));
+        assert_eq!(uplink.close().len(), taken);
     }
 }

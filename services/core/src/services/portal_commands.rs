@@ -120,7 +120,7 @@ impl Portals {
         let look = device.clone();
         let mut commands: Vec<Command> = self
             .slots
-            .query(device.slot(), move |machine| machine.commands_of(&look).into_iter().cloned().collect())
+            .query(device.slot(), move |machine| machine.commands_of(&look).cloned().collect())
             .await
             .map_err(slot_status)?;
         commands.retain(|command| {

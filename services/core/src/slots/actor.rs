@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::effects::{self, EffectDone};
-use super::{Message, SlotError};
+use super::{Look, Message, SlotError};
 use crate::backoff::Backoff;
 use crate::shared::Shared;
 
@@ -59,7 +59,7 @@ struct Round {
     changes: Vec<Change>,
     after: Vec<Effect>,
     answers: Vec<Answer>,
-    queries: Vec<Box<dyn FnOnce(&SlotMachine) + Send>>,
+    queries: Vec<Look>,
 }
 
 impl SlotActor {

@@ -29,12 +29,15 @@ pub(crate) enum SlotError {
     Unknown,
 }
 
+/// A look at the committed state.
+pub(crate) type Look = Box<dyn FnOnce(&SlotMachine) + Send>;
+
 /// What waits for a slot.
 pub(crate) enum Message {
     /// Change the state.
     Apply { input: Box<Input>, reply: oneshot::Sender<Result<Reply, SlotError>> },
     /// Look at the committed state.
-    Query(Box<dyn FnOnce(&SlotMachine) + Send>),
+    Query(Look),
 }
 
 /// The way to all slots.

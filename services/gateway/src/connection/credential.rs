@@ -20,10 +20,25 @@ use crate::registry::Handle;
 use crate::shared::Shared;
 use crate::stats;
 
-/// Refusals that wait for their delay at once; more are told without.
+/// Refusals that wait for their delay at once; more are cut off without a word.
 const WAITING_MOST: usize = 4_096;
 
 static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// A place among those that wait; given back also when the peer does not.
+struct Place(usize);
+
+impl Place {
+    fn take() -> Self {
+        Self(WAITING.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The credential that a CONNECT shows, and the name by which its failures are counted.
 fn shown(peer: &Peer, connect: &ConnectRequest) -> (Option<Kind>, String) {
@@ -130,24 +145,17 @@ pub(super) async fn open(
         return Opened::Refused(Refusal::Unavailable);
     };
     handle.stamp_after(reply.stamp_floor);
-    if let Some(reason) = dropped
-        && let Some(report) = shared.rejections.count(&device, &reason, shared.now())
-    {
-        let event = crate::rejections::event(&shared, &device, report);
-        if let Err(status) = core::event(&shared, event).await {
-            tracing::warn!(%device, error = status.message(), "a dropped will could not be reported");
-        }
-    }
-    Opened::Granted(Box::new(Identity { device, epoch }))
+    Opened::Granted(Box::new(Identity { device, epoch }), dropped)
 }
 
 async fn refuse(shared: &Shared, name: &str, address: IpAddr) -> Opened {
     stats::up(&shared.stats.credentials_refused);
     let delay = shared.refusals.failed(address, name, shared.now());
     tracing::info!(%address, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "a wrong credential");
-    if WAITING.fetch_add(1, Ordering::Relaxed) < WAITING_MOST {
-        tokio::time::sleep(delay).await;
+    let place = Place::take();
+    if place.0 >= WAITING_MOST {
+        return Opened::CutOff;
     }
-    WAITING.fetch_sub(1, Ordering::Relaxed);
+    tokio::time::sleep(delay).await;
     Opened::Refused(Refusal::NotAuthorized)
 }

@@ -17,6 +17,7 @@ use stoker_protocol::session::{
     Accept, ConnectRequest, EndReason as Ended, Event, Output, PublishOutcome, Refusal, ServerReason, Session,
 };
 use stoker_protocol::topic::DeviceFilter;
+use stoker_telemetry::Health;
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
@@ -33,8 +34,10 @@ use deliveries::Deliveries;
 const READ: usize = 64 * 1024;
 /// A device that takes nothing of what is sent to it for so long is closed.
 const WRITE_WITHIN: Duration = Duration::from_secs(20);
+/// When a device that is not read is looked at again.
+const CATCH_UP: Duration = Duration::from_secs(1);
 /// Rounds before other connections get their turn.
-const ROUNDS: usize = 16;
+const ROUNDS: usize = 4;
 
 /// What a thread needs while it serves one connection after the other.
 struct Scratch {
@@ -72,8 +75,22 @@ struct Identity {
 
 /// How core answered to a CONNECT.
 enum Opened {
-    Granted(Box<Identity>),
+    /// With what was wrong about the will, if it was dropped.
+    Granted(Box<Identity>, Option<String>),
     Refused(Refusal),
+    /// Too many wait to be refused.
+    CutOff,
+}
+
+/// Says so when a connection's task panics: its session would stay online for ever.
+struct Watch(Health);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.mark_dead("the task of a connection panicked");
+        }
+    }
 }
 
 /// One device connection.
@@ -126,6 +143,8 @@ impl Connection {
 
     /// Serves the device until its connection ends.
     pub(crate) async fn serve(mut self) {
+        let _watch = Watch(self.shared.health.clone());
+        self.shared.registry.arrive(&self.handle);
         poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| self.poll(context, scratch))).await;
         // Nobody who reads nothing is waited for.
         let goodbye = poll_fn(|context| self.transport.poll_shutdown(context));
@@ -135,15 +154,34 @@ impl Connection {
 
     async fn finish(self) {
         let Self {
-            shared, handle, transport, session, identity, device_lane, command_lane, deliveries, ..
+            shared,
+            handle,
+            transport,
+            session,
+            identity,
+            opening,
+            device_lane,
+            command_lane,
+            deliveries,
+            ..
         } = self;
         drop((transport, session));
         stats::down(&shared.stats.connections);
+        shared.registry.settle(&handle);
         let left = handle.mailbox.close();
-        let Some(identity) = identity else { return };
+        let Some(identity) = identity else {
+            // Core may have granted a session by now, or be about to: nobody else would report its end.
+            if let Some(opening) = opening
+                && let Opened::Granted(identity, _) = opening.await
+            {
+                let Identity { device, epoch } = *identity;
+                core::session_ended(&shared, &device, epoch, EndReason::Cut, handle.last_stamp()).await;
+            }
+            return;
+        };
         stats::down(&shared.stats.sessions);
         let Identity { device, epoch } = *identity;
-        shared.registry.leave(&device, epoch);
+        shared.registry.leave(&device, epoch, &handle, shared.now());
         let reason = self.ending.or_else(|| self.ended.and_then(ended_as)).unwrap_or(EndReason::Cut);
         tracing::debug!(%device, session = %epoch, reason = reason.as_str(), "session ended");
         // What the device said before it went is done first.
@@ -186,7 +224,7 @@ impl Connection {
                 self.done(done, out);
                 moved = true;
             }
-            if self.session.wants_read() && !Lane::is_full(self.device_lane.as_deref()) {
+            if self.may_read() {
                 moved |= self.poll_read(context, buffer, out).is_ready();
             }
             self.settle(context, out);
@@ -200,6 +238,12 @@ impl Connection {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// False while core has not caught up with what the device has said.
+    fn may_read(&self) -> bool {
+        let full = |lane: &Option<Box<Lane>>| Lane::is_full(lane.as_deref());
+        self.session.wants_read() && !full(&self.device_lane) && !full(&self.command_lane)
     }
 
     fn poll_opening(&mut self, context: &mut Context<'_>) -> Poll<Opened> {
@@ -290,6 +334,8 @@ impl Connection {
         let clock = &self.shared.clock;
         let session = self.session.timeout().and_then(|due| i64::try_from(due).ok());
         let session = session.map(|due| Instant::now() + clock.until(due));
+        // While we do not read, the device's silence is ours; it is looked at again when we have caught up.
+        let session = if self.may_read() { session } else { Some(Instant::now() + CATCH_UP) };
         let next = session.into_iter().chain(self.write_by).min();
         self.timer.as_mut().reset(next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600)));
     }
@@ -303,7 +349,9 @@ impl Connection {
                 return Poll::Ready(());
             }
             scratch.out.clear();
-            self.session.handle_timeout(now(&self.shared), &mut scratch.out);
+            if self.may_read() {
+                self.session.handle_timeout(now(&self.shared), &mut scratch.out);
+            }
             if self.write_by.is_none() {
                 self.settle(context, &mut scratch.out);
             } else {
@@ -328,10 +376,8 @@ impl Connection {
                 stats::up(&self.shared.stats.topics_rejected);
                 self.reject(&format!("no device publishes to the topic {topic:?}"));
             }
-            Event::Subscribed { filter, .. } if filter == DeviceFilter::RpcRequests => {
-                self.want_commands(true)
-            }
-            Event::Unsubscribed(filter) if filter == DeviceFilter::RpcRequests => self.want_commands(false),
+            Event::Subscribed { filter: DeviceFilter::RpcRequests, .. } => self.want_commands(true),
+            Event::Unsubscribed(DeviceFilter::RpcRequests) => self.want_commands(false),
             Event::Subscribed { .. } | Event::Unsubscribed(_) => {}
             Event::DeliverySent { .. }
             | Event::Delivered { .. }
@@ -369,7 +415,8 @@ impl Connection {
         let now = now(&self.shared);
         match opened {
             Opened::Refused(refusal) => self.session.refuse(refusal, out),
-            Opened::Granted(identity) => {
+            Opened::CutOff => self.cut(),
+            Opened::Granted(identity, dropped) => {
                 stats::up(&self.shared.stats.sessions);
                 self.shared.registry.enter(&identity.device, identity.epoch, &self.handle);
                 let client_id = identity.device.device.as_str().to_owned();
@@ -377,6 +424,9 @@ impl Connection {
                 self.identity = Some(identity);
                 self.session.accept(now, &Accept { assigned_client_id: &client_id }, out);
                 self.set_timer();
+                if let Some(reason) = dropped {
+                    self.reject(&reason);
+                }
             }
         }
     }
@@ -437,13 +487,14 @@ fn ended_as(ended: Ended) -> Option<EndReason> {
     }
 }
 
-/// What a device is told when core could not answer: nothing, so that it comes again.
+/// What a device is told when core could not answer: nothing, so that it comes again. Only a refusal in core's own words
+/// is one: the transport has codes of its own for other things.
 fn outcome_of(status: &tonic::Status) -> PublishOutcome {
     use stoker_proto::problem::ProblemKind;
-    match ProblemKind::of(status).0 {
-        ProblemKind::InvalidRequest => PublishOutcome::PayloadInvalid,
-        ProblemKind::LimitReached => PublishOutcome::QuotaExceeded,
-        ProblemKind::NotFound | ProblemKind::Unauthenticated => PublishOutcome::NotAuthorized,
+    match ProblemKind::said_by_core(status) {
+        Some(ProblemKind::InvalidRequest) => PublishOutcome::PayloadInvalid,
+        Some(ProblemKind::LimitReached) => PublishOutcome::QuotaExceeded,
+        Some(ProblemKind::NotFound | ProblemKind::Unauthenticated) => PublishOutcome::NotAuthorized,
         _ => PublishOutcome::StoreUnavailable,
     }
 }

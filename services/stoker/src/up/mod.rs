@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use stoker_bus::InProcessBus;
 use stoker_core::{Core, CoreConfig};
@@ -186,7 +186,9 @@ impl Platform {
             }
         });
         let gateway = GatewayConfig {
-            core: GatewayServiceClient::new(connector.channel()),
+            core: GatewayServiceClient::new(connector.channel())
+                .max_decoding_message_size(stoker_core::MESSAGE_MOST),
+            readings: GatewayServiceClient::new(connector.channel()),
             bus: bus.clone(),
             clock,
             member,
@@ -223,16 +225,23 @@ impl Platform {
             result = &mut front => { died = result.err(); front_over = true; }
             result = &mut back => { died = result.err(); back_over = true; }
         }
-        front_end.cancel();
-        if !front_over {
-            died = front.await.err().or(died);
-        }
-        back_end.cancel();
-        bus.close();
-        if !back_over {
-            died = back.await.err().or(died);
-        }
-        store.close().await;
+        let ending = async move {
+            front_end.cancel();
+            if !front_over {
+                died = front.await.err().or(died);
+            }
+            back_end.cancel();
+            bus.close();
+            if !back_over {
+                died = back.await.err().or(died);
+            }
+            store.close().await;
+            died
+        };
+        let died = tokio::select! {
+            died = ending => died,
+            name = signals::ended() => bail!("{name} again: ended at once; what was acknowledged is stored"),
+        };
         match died {
             None => {
                 tracing::info!("ended");
