@@ -73,12 +73,13 @@ async fn an_expired_command_says_what_is_known() {
         (CommandOutcome::Unknown, "unknown"),
         (CommandOutcome::NoReply, "no_reply"),
     ] {
-        let mut state = portal.core.0.lock();
-        let command = state.commands.get_mut("cmd-00-1-1").unwrap();
-        command.state = CommandState::Expired.into();
-        command.outcome = Some(outcome.into());
-        command.ended_at = Some(NOW);
-        drop(state);
+        {
+            let mut state = portal.core.0.lock();
+            let command = state.commands.get_mut("cmd-00-1-1").unwrap();
+            command.state = CommandState::Expired.into();
+            command.outcome = Some(outcome.into());
+            command.ended_at = Some(NOW);
+        }
         let shown = portal.get("/commands/cmd-00-1-1").await.json();
         assert_eq!((&shown["state"], &shown["outcome"]), (&json!("expired"), &json!(word)));
     }

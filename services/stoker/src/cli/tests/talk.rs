@@ -1,0 +1,135 @@
+//! What goes over the wire, before a server whose answers are written down.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::parse;
+use crate::cli::{Client, api::Api, failure::Failure, list, perform};
+
+/// Answers one request after the other and gives back what was asked.
+async fn server(answers: Vec<(u16, Value)>) -> (String, JoinHandle<Vec<String>>) {
+    // Without one no client can be made, also for plain HTTP; another test may have been faster.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        for (status, answer) in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+            }
+            asked.push(String::from_utf8(request).unwrap());
+            let body = answer.to_string();
+            let head =
+                format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).await.unwrap();
+        }
+        asked
+    });
+    (address, serving)
+}
+
+fn target(request: &str) -> &str {
+    request.split(' ').nth(1).unwrap()
+}
+
+fn command(state: &str, ended: bool) -> Value {
+    json!({
+        "id": "cmd-0a-12-ff", "number": 1, "device": "b", "method": "m", "params": {}, "state": state,
+        "outcome": null, "reply": null, "detail": null, "online": true, "created_at": "2026-11-21T11:59:23.000Z",
+        "sent_at": null, "delivered_at": null, "ended_at": ended.then_some("2026-11-21T12:00:00.000Z"),
+        "expires_at": "2026-11-21T12:00:00.000Z"
+    })
+}
+
+#[tokio::test]
+async fn a_list_follows_its_cursors_up_to_the_limit() {
+    let items = |count: usize| vec![json!({"n": 1}); count];
+    let (address, serving) = server(vec![
+        (200, json!({"items": items(1_000), "next_cursor": "a+b"})),
+        (200, json!({"items": items(500), "next_cursor": "c"})),
+    ])
+    .await;
+    let line = format!("device list --server {address} --token secret");
+    let Ok(Client::Device(with)) = parse(&line) else { panic!() };
+    let api = Api::new(&with.globals).unwrap();
+    let listed = list::fetch(&api, &api.url(&["devices"]), paging("--limit 1500")).await.unwrap();
+    assert_eq!((listed.items.len(), listed.next_cursor.as_deref()), (1_500, Some("c")));
+    let asked = serving.await.unwrap();
+    assert_eq!(target(&asked[0]), "/api/v1/devices?limit=1000");
+    assert_eq!(target(&asked[1]), "/api/v1/devices?limit=500&cursor=a%2Bb");
+    assert!(asked[0].to_lowercase().contains("authorization: bearer secret"), "{}", asked[0]);
+}
+
+fn paging(line: &str) -> list::Paging {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        paging: list::Paging,
+    }
+    let line: Line = clap::Parser::parse_from(std::iter::once("x").chain(line.split_whitespace()));
+    line.paging
+}
+
+#[tokio::test]
+async fn waiting_goes_on_until_the_command_has_ended_and_only_success_is_success() {
+    for (state, code) in
+        [("succeeded", "ExitCode(unix_exit_status(0))"), ("failed", "ExitCode(unix_exit_status(1))")]
+    {
+        let (address, serving) = server(vec![
+            (202, command("queued", false)),
+            (200, command("delivered", false)),
+            (200, command(state, true)),
+        ])
+        .await;
+        let line = format!("command send b m --wait --server {address}/ --token secret -o json");
+        let ended = perform(parse(&line).unwrap()).await.unwrap();
+        assert_eq!(format!("{ended:?}"), code);
+        let asked = serving.await.unwrap();
+        assert!(asked[0].starts_with("POST /api/v1/devices/b/commands "), "{}", asked[0]);
+        assert_eq!(target(&asked[2]), "/api/v1/commands/cmd-0a-12-ff?wait_s=60");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_with_what_may_help() {
+    let (address, serving) = server(Vec::new()).await;
+    serving.await.unwrap();
+    let failure = perform(parse(&format!("status --server {address} --token x")).unwrap()).await.unwrap_err();
+    let Failure::Failed { what, hint: Some(hint) } = failure else { panic!("{failure:?}") };
+    assert!(what.contains(&address) && hint.contains("stoker up"), "{what} {hint}");
+}
+
+#[tokio::test]
+async fn the_token_is_read_from_the_data_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("admin.token"), "from-the-file\n").unwrap();
+    let (address, serving) = server(vec![(404, json!({"title": "t", "detail": "none"}))]).await;
+    let show = |from: &std::path::Path| {
+        let line = format!("device show b --server {address} --data-dir {}", from.display());
+        let Ok(Client::Device(mut with)) = parse(&line) else { panic!() };
+        // Whoever runs this may have one in the environment.
+        with.globals.token = None;
+        perform(Client::Device(with))
+    };
+    let Failure::Failed { what, .. } = show(directory.path()).await.unwrap_err() else { panic!() };
+    assert_eq!(what, "none");
+    assert!(serving.await.unwrap()[0].to_lowercase().contains("bearer from-the-file"));
+    let Failure::Failed { hint, .. } = show(&directory.path().join("nowhere")).await.unwrap_err() else {
+        panic!()
+    };
+    assert!(hint.unwrap().contains("STOKER_TOKEN"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_url_is_wrong_use() {
+    for server in ["localhost:8080", "ftp://a", "nonsense"] {
+        let failure =
+            perform(parse(&format!("status --server {server} --token x")).unwrap()).await.unwrap_err();
+        assert!(matches!(failure, Failure::Use(_)), "{server}: {failure:?}");
+    }
+}
