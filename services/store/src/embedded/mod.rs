@@ -57,7 +57,8 @@ pub struct EmbeddedStore {
     queue: Arc<Queue>,
     counters: Arc<Counters>,
     health: Arc<Health>,
-    reads: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
     parts: Mutex<Parts>,
 }
 
@@ -120,8 +121,10 @@ impl EmbeddedStore {
         }
         // All permits together: no read is under way.
         let all = u32::try_from(self.options.reads.max(1)).unwrap_or(u32::MAX);
-        let _ = self.reads.acquire_many(all).await;
-        self.reads.close();
+        for reads in [&self.lists, &self.lookups] {
+            let _ = reads.acquire_many(all).await;
+            reads.close();
+        }
         let (database, directory) = {
             let mut parts = self.parts.lock();
             (parts.database.take(), parts.directory.take())
@@ -134,24 +137,46 @@ impl EmbeddedStore {
         .await;
     }
 
-    /// What the writer answers; that it is gone, if it does not.
+    /// What the writer answers; why it is gone, if it does not.
     async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, StoreError> {
-        answer.await.map_err(|_| self.gone())
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) if self.queue.is_closed() => Err(self.gone()),
+            // The writer is panicking: it drops what it holds before it can say why.
+            Err(_) => Err(StoreError::Failed(self.health.failed().await)),
+        }
     }
 
     fn gone(&self) -> StoreError {
         StoreError::Failed(self.health.failure().unwrap_or_else(|| "the store is closed".to_owned()))
     }
 
-    /// Runs a read on a snapshot, off the runtime's own threads.
+    /// Runs a list on a snapshot, off the runtime's own threads.
+    async fn list<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.read(&self.lists, read).await
+    }
+
+    /// The same for what owners of slots, sessions and people look up: its turns are its own, so that long lists hold
+    /// up no take-over.
+    async fn look_up<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.read(&self.lookups, read).await
+    }
+
     async fn read<T: Send + 'static>(
         &self,
+        turns: &Arc<Semaphore>,
         read: impl FnOnce(&ReadTransaction) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, StoreError> {
         if !self.healthy() {
             return Err(self.gone());
         }
-        let permit = tokio::time::timeout(self.options.read_wait, self.reads.clone().acquire_owned()).await;
+        let permit = tokio::time::timeout(self.options.read_wait, turns.clone().acquire_owned()).await;
         let permit = permit
             .map_err(|_| {
                 self.counters.overload();

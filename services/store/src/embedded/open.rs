@@ -86,7 +86,8 @@ impl EmbeddedStore {
             .spawn(move || writer.run())
             .map_err(|source| OpenError::Thread { path: path.to_owned(), source })?;
         Ok(Self {
-            reads: Arc::new(Semaphore::new(options.reads.max(1))),
+            lists: Arc::new(Semaphore::new(options.reads.max(1))),
+            lookups: Arc::new(Semaphore::new(options.reads.max(1))),
             options,
             queue,
             counters,

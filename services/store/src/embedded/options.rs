@@ -24,7 +24,7 @@ pub struct EmbeddedOptions {
     pub group_items: usize,
     /// Bytes in one transaction (8 MiB): above that a group takes so long that those who wait for the next one notice.
     pub group_bytes: usize,
-    /// Reads at the same time (8); more wait.
+    /// Reads at the same time (8); more wait. Lists and look-ups count apart.
     pub reads: usize,
     /// How long a read waits for its turn before it is told that the store is overloaded (10 s).
     pub read_wait: Duration,

@@ -93,11 +93,11 @@ impl Store for EmbeddedStore {
     }
 
     async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
-        self.read(move |txn| read_head(&txn.open_table(tables::SLOTS)?, slot)).await
+        self.look_up(move |txn| read_head(&txn.open_table(tables::SLOTS)?, slot)).await
     }
 
     async fn load(&self, slot: Slot) -> Result<Vec<StateRow>, StoreError> {
-        self.read(move |txn| {
+        self.look_up(move |txn| {
             let (table, prefix) = (txn.open_table(tables::STATE)?, [slot.0]);
             let end = after_prefix(&prefix);
             let range = (Bound::Included(prefix.as_slice()), end.as_ref().map(Vec::as_slice));
@@ -139,7 +139,7 @@ impl Store for EmbeddedStore {
 
     async fn registry_get(&self, key: &RegistryKey) -> Result<Option<(RegistryRow, Version)>, StoreError> {
         let key = key.clone();
-        self.read(move |txn| {
+        self.look_up(move |txn| {
             let bytes = registry_key(&key);
             match txn.open_table(tables::REGISTRY)?.get(bytes.as_slice())? {
                 None => Ok(None),
@@ -150,7 +150,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn subscriptions(&self) -> Result<Vec<(Subscription, Version)>, StoreError> {
-        self.read(move |txn| {
+        self.look_up(move |txn| {
             let (table, prefix) = (txn.open_table(tables::REGISTRY)?, [REGISTRY_SUBSCRIPTION]);
             let end = after_prefix(&prefix);
             let range = (Bound::Included(prefix.as_slice()), end.as_ref().map(Vec::as_slice));
@@ -180,7 +180,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn points(&self, query: PointsQuery) -> Result<Vec<Point>, StoreError> {
-        self.read(move |txn| read_points(txn, &query)).await
+        self.list(move |txn| read_points(txn, &query)).await
     }
 
     async fn latest(
@@ -189,31 +189,31 @@ impl Store for EmbeddedStore {
         keys: Option<Vec<String>>,
     ) -> Result<BTreeMap<Arc<str>, LatestValue>, StoreError> {
         let device = device.clone();
-        self.read(move |txn| read_latest_of(txn, &device, keys.as_deref())).await
+        self.look_up(move |txn| read_latest_of(txn, &device, keys.as_deref())).await
     }
 
     async fn events(&self, query: EventsQuery) -> Result<Vec<Event>, StoreError> {
-        self.read(move |txn| list::events(txn, &query)).await
+        self.list(move |txn| list::events(txn, &query)).await
     }
 
     async fn ended_commands(&self, query: CommandsQuery) -> Result<Vec<Command>, StoreError> {
-        self.read(move |txn| list::commands(txn, &query)).await
+        self.list(move |txn| list::commands(txn, &query)).await
     }
 
     async fn ended_command(&self, id: CommandId) -> Result<Option<Command>, StoreError> {
-        self.read(move |txn| list::read_one(txn, &KeyBuilder::new().minted(id.0).build())).await
+        self.look_up(move |txn| list::read_one(txn, &KeyBuilder::new().minted(id.0).build())).await
     }
 
     async fn ended_alarms(&self, query: AlarmsQuery) -> Result<Vec<Alarm>, StoreError> {
-        self.read(move |txn| list::alarms(txn, &query)).await
+        self.list(move |txn| list::alarms(txn, &query)).await
     }
 
     async fn ended_alarm(&self, id: AlarmId) -> Result<Option<Alarm>, StoreError> {
-        self.read(move |txn| list::read_one(txn, &KeyBuilder::new().minted(id.0).build())).await
+        self.look_up(move |txn| list::read_one(txn, &KeyBuilder::new().minted(id.0).build())).await
     }
 
     async fn ended_notifications(&self, query: NotificationsQuery) -> Result<Vec<Notification>, StoreError> {
-        self.read(move |txn| list::notifications(txn, &query)).await
+        self.list(move |txn| list::notifications(txn, &query)).await
     }
 
     async fn forget_device(&self, device: &DeviceKey) -> Result<(), StoreError> {

@@ -44,6 +44,9 @@ pub(super) enum Work {
     },
 }
 
+/// Room that is taken: one item, and its bytes.
+type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
 /// Work with the room that it takes in its lane; given back when it is done.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -51,7 +54,15 @@ pub(super) struct Request {
     pub(super) work: Work,
     /// Bytes, as estimated.
     pub(super) bytes: usize,
-    _room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    room: Places,
+}
+
+impl Request {
+    /// Gives the room back and the work out: who is answered finds room for what comes next.
+    pub(super) fn into_work(self) -> Work {
+        drop(self.room);
+        self.work
+    }
 }
 
 /// What is done step by step when the writer has nothing better to do.
@@ -91,7 +102,7 @@ impl Room {
         }
     }
 
-    async fn acquire(&self, bytes: usize) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    async fn acquire(&self, bytes: usize) -> Option<Places> {
         // A request that is greater than the lane takes all of it rather than waiting for ever.
         let wanted = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(self.kibibytes_max);
         let item = self.items.clone().acquire_owned().await.ok()?;
@@ -177,7 +188,7 @@ impl Queue {
         let (Some(room), None) = (acquired, lanes.closed) else {
             return Err(StoreError::Failed(lanes.closed.unwrap_or(CLOSED).to_owned()));
         };
-        let request = Request { work, bytes, _room: room };
+        let request = Request { work, bytes, room };
         match lane {
             LaneName::Control => lanes.control.push_back(request),
             LaneName::Bulk => lanes.bulk.push_back(request),
@@ -263,6 +274,11 @@ impl Queue {
             room.kibibytes.close();
         }
         self.wake.notify_all();
+    }
+
+    /// True once it takes no more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lanes.lock().closed.is_some()
     }
 
     /// How many requests wait.

@@ -214,7 +214,7 @@ fn answer_of<T>(result: Result<T, Trouble>) -> Result<Result<T, StoreError>, red
 
 fn answer(request: Request, outcome: Outcome) {
     // A caller that has gone away does not hear it; what was asked is done all the same.
-    match (request.work, outcome) {
+    match (request.into_work(), outcome) {
         (Work::Append { reply, .. }, Outcome::Append(result)) => drop(reply.send(result)),
         (Work::Claim { reply, .. }, Outcome::Claim(result)) => drop(reply.send(result)),
         (Work::Commit { reply, .. }, Outcome::Commit(outcome)) => drop(reply.send(outcome)),
@@ -226,7 +226,7 @@ fn answer(request: Request, outcome: Outcome) {
 
 fn refuse(request: Request, error: &redb::Error) {
     let failed = StoreError::Failed(error.to_string());
-    match request.work {
+    match request.into_work() {
         Work::Append { reply, .. } => drop(reply.send(Err(failed))),
         Work::Claim { reply, .. } => drop(reply.send(Err(failed))),
         Work::Commit { reply, .. } => drop(reply.send(CommitOutcome::Unknown)),

@@ -108,6 +108,16 @@ impl Model {
     /// Takes an answer in.
     pub(crate) fn answered(&mut self, number: u64, answer: &Answer) {
         let Some((ask, sure)) = self.asked.get_mut(&number) else { return };
+        if let (Ask::Commit { device, epoch, .. }, Answer::Commit(outcome)) = (&*ask, answer) {
+            // Answers are taken in as they were asked, so this is the epoch that the slot had then.
+            let current = self.epochs.get(device).copied().unwrap_or(0);
+            let owner = *epoch == current && current > 0;
+            match outcome {
+                CommitOutcome::Committed => assert!(owner, "commit {number} by {epoch} went in at {current}"),
+                CommitOutcome::Fenced { .. } => assert!(!owner, "commit {number} by {epoch} was fenced"),
+                CommitOutcome::Unknown => {}
+            }
+        }
         *sure = match answer {
             Answer::Append(Ok(())) => Sure::There,
             Answer::Append(Err(_)) => Sure::Perhaps,

@@ -256,9 +256,14 @@ pub(in super::super) fn read_latest_of(
             LatestBytes::Inline(mut raw) => Some(corrupt(take_value(&mut raw), name)?),
             LatestBytes::In { newest, sequence } => {
                 let chunk = chunk_key(&prefix, newest, sequence);
-                match open_day(txn, entry.day)?.get(chunk.as_slice())? {
-                    Some(bytes) => corrupt(find_in_chunk(newest, bytes.value(), key, entry.ts), name)?,
-                    None => None,
+                match open_day(txn, entry.day) {
+                    Ok(table) => match table.get(chunk.as_slice())? {
+                        Some(bytes) => corrupt(find_in_chunk(newest, bytes.value(), key, entry.ts), name)?,
+                        None => None,
+                    },
+                    // Retention has taken the day, though not this entry of a row that it could not read.
+                    Err(Trouble::Storage(redb::Error::TableDoesNotExist(_))) => None,
+                    Err(trouble) => return Err(trouble),
                 }
             }
         };
