@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::state::CommandEntry;
+use super::timers::Subject;
 use super::{CommandRefusal, CommandReport, CreateCommand, Reply, SlotMachine};
 use crate::model::{
     Command, CommandId, CommandOutcome, CommandState, DeviceKey, Event, EventId, EventKind, Millis,
@@ -216,10 +217,11 @@ impl SlotMachine {
             return;
         };
         let before = entry.row.handed;
-        let news = entry.taken_from(session);
+        let news = entry.taken_from(session, draft.now());
         if entry.row.handed != before {
             draft.touch(StateKey::Command(id));
         }
+        draft.retime(Subject::Command(id));
         // It fails only where nobody may have written it: else the device may be carrying it out right now.
         if news && never && entry.row.state == CommandState::Queued && entry.row.handed.is_none() {
             self.end_command(id, CommandState::Failed, draft, |row| row.detail = Some(detail));
@@ -253,15 +255,29 @@ impl SlotMachine {
         });
     }
 
-    /// A command's time has run out. What is said of it is what is known, not what is likely.
-    pub(super) fn command_expired(&mut self, id: CommandId, draft: &mut Draft<'_>) {
+    /// A command's time has run out, or it came back and is to be tried again.
+    pub(super) fn command_due(&mut self, id: CommandId, draft: &mut Draft<'_>) {
         let now = draft.now();
+        let Some(entry) = self.commands.get_mut(&id).filter(|entry| !entry.row.state.is_final()) else {
+            return;
+        };
+        if entry.row.expires_at <= now {
+            self.command_expired(id, draft);
+        } else if entry.hand_out_again.is_some_and(|due| due <= now) {
+            entry.hand_out_again = None;
+            draft.retime(Subject::Command(id));
+            if entry.row.state != CommandState::Delivered {
+                // Where the session wants none any more, the next one that does gets it.
+                self.hand_out_command(id, draft);
+            }
+        }
+    }
+
+    /// What is said of an expired command is what is known, not what is likely.
+    fn command_expired(&mut self, id: CommandId, draft: &mut Draft<'_>) {
         let Some(entry) = self.commands.get(&id) else {
             return;
         };
-        if entry.row.state.is_final() || entry.row.expires_at > now {
-            return;
-        }
         let outcome = match (entry.row.state, entry.row.handed) {
             (CommandState::Delivered, _) => CommandOutcome::NoReply,
             (CommandState::Queued, None) => CommandOutcome::NeverSent,

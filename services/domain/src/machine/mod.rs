@@ -19,7 +19,7 @@
 //!   counts as ended by [`EndReason::PlatformCrash`](crate::EndReason). That is a guess, not a fact, and a fleet's worth
 //!   of guesses is not written: the row stays as it was, and the next load guesses the same, with a new grace. The
 //!   device's return, its goodbye or its silence is a fact, and written.
-//! * When an attempt that is under way is handed out again, and which sessions may have written a command besides the
+//! * When an attempt that is under way or a command that came back is handed out again, and which sessions may have written a command besides the
 //!   one in its row. Both err on the side of repeating and of saying *unknown*.
 //!
 //! # Where the design is silent
@@ -39,6 +39,8 @@
 //! * **A session that nobody here knows** but that is newer than the known one was granted by an owner that was lost
 //!   before it could write it down. That it ended is true all the same: the device came, and went like that.
 //! * **A goodbye corrects a presumption**: a report that a presumably lost session ended with DISCONNECT counts.
+//! * **A command that came back**, surely not written, is handed to the same session again after a second, then two, up
+//!   to 32: the gateway's queue may have been full. From the second time on only *unknown* can be said of it.
 //! * **A removed device** takes everything along in one commit: alarms and notifications under way are dropped, its open
 //!   commands are told as cancelled, and nothing of it is archived, because its history goes too.
 //! * **Notifications.** Two subscriptions that name one recipient make one notification, for the first of them. Past

@@ -20,6 +20,9 @@ pub(super) const BEFORE_MEMORY: SessionEpoch = SessionEpoch { slot: crate::model
 /// A command that met four sessions without an answer will not be known as "never sent" because of the fifth.
 const HOLDERS_MAX: usize = 4;
 
+/// How long a command that came back waits at first; it doubles up to 32 times that.
+const RETURN_MS: Millis = 1_000;
+
 /// Replies remembered per device, so that a redelivered one is not taken for a late one. Redelivery follows a lost
 /// acknowledgement, so few are between.
 const REPLIES_MAX: usize = 16;
@@ -104,18 +107,22 @@ pub(super) struct CommandEntry {
     /// The last session that surely had not written it. Handed to the same one again, its word can no more be told
     /// from a repetition of that, and does not count.
     not_sent: Option<SessionEpoch>,
+    /// When it is handed out again to the session that had not written it, should that still want commands.
+    pub(super) hand_out_again: Option<Millis>,
+    /// How often it came back.
+    returns: u32,
 }
 
 impl CommandEntry {
     /// A command that is made now.
     pub(super) fn new(row: Command) -> Self {
-        Self { row, holders: Vec::new(), not_sent: None }
+        Self { row, holders: Vec::new(), not_sent: None, hand_out_again: None, returns: 0 }
     }
 
     /// A command of an earlier owner, who may have handed it to others before the one in the row.
     pub(super) fn loaded(row: Command) -> Self {
         let holders = row.handed.map_or_else(Vec::new, |session| vec![BEFORE_MEMORY, session]);
-        Self { row, holders, not_sent: None }
+        Self { holders, ..Self::new(row) }
     }
 
     /// A session is about to be handed it.
@@ -129,15 +136,23 @@ impl CommandEntry {
             self.holders.insert(0, BEFORE_MEMORY);
         }
         self.row.handed = Some(session);
+        self.hand_out_again = None;
     }
 
-    /// A session has surely not written it. True when that was news.
-    pub(super) fn taken_from(&mut self, session: SessionEpoch) -> bool {
+    /// A session has surely not written it. True when that was news. Its queue may have been full, so it is handed out
+    /// again in a while, later each time.
+    pub(super) fn taken_from(&mut self, session: SessionEpoch, now: Millis) -> bool {
         let known = self.holders.len();
         self.holders.retain(|holder| *holder != session);
         self.not_sent = Some(session);
         self.row.handed = self.holders.last().copied();
-        self.holders.len() != known
+        let news = self.holders.len() != known;
+        if news {
+            let wait = RETURN_MS.saturating_mul(1 << self.returns.min(5));
+            self.hand_out_again = Some(now.saturating_add(wait));
+            self.returns = self.returns.saturating_add(1);
+        }
+        news
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Due {
     Will(DeviceKey),
     /// A device should have sent something.
     Interval(DeviceKey),
-    /// A command's time has run out.
+    /// A command's time has run out, or it is to be handed out again.
     Command(CommandId),
     /// The next attempt is due, or the one under way is to be handed out again.
     Notification(NotificationId),
@@ -110,7 +110,7 @@ impl SlotMachine {
                 Due::Silence(key) => self.silence_due(&key, draft),
                 Due::Will(key) => self.will_due(&key, draft),
                 Due::Interval(key) => self.interval_due(&key, last_seen.get(&key).copied(), draft),
-                Due::Command(id) => self.command_expired(id, draft),
+                Due::Command(id) => self.command_due(id, draft),
                 Due::Notification(id) => self.notification_due(id, draft),
             }
         }
@@ -132,7 +132,11 @@ impl SlotMachine {
             }
             Subject::Command(id) => {
                 let open = self.commands.get(id).filter(|entry| !entry.row.state.is_final());
-                self.timers.set(Due::Command(*id), open.map(|entry| entry.row.expires_at));
+                let at = open.map(|entry| {
+                    let expires = entry.row.expires_at;
+                    entry.hand_out_again.map_or(expires, |again| again.min(expires))
+                });
+                self.timers.set(Due::Command(*id), at);
             }
             Subject::Notification(id) => {
                 let pending = self.notifications.get(id).filter(|entry| entry.pending());

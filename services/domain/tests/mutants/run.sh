@@ -23,6 +23,9 @@ awk '/^members = \[/ { print "members = [\"services/domain\"]"; skip = 1 }
      { print }' "$root/Cargo.toml" >"$copy/Cargo.toml"
 cp "$root/Cargo.lock" "$copy/"
 cp -r "$crate" "$copy/services/domain"
+# What every mutant starts from, whatever is edited meanwhile.
+cp -r "$crate/src" "$copy/src"
+cp -r "$here" "$copy/mutants"
 cd "$copy/services/domain"
 rm -f tests/*.regressions
 
@@ -35,7 +38,7 @@ if ! tests >"$copy/log" 2>&1; then
 fi
 
 lived=0
-for patch in "$here"/*"${1:-}"*.patch; do
+for patch in "$copy/mutants"/*"${1:-}"*.patch; do
     name=$(basename "$patch" .patch)
     if ! patch --quiet --strip=1 --fuzz=0 --no-backup-if-mismatch <"$patch" >"$copy/log" 2>&1; then
         verdict="DOES NOT APPLY"
@@ -50,7 +53,7 @@ for patch in "$here"/*"${1:-}"*.patch; do
     case $verdict in noticed*) ;; *) lived=$((lived + 1)) ;; esac
     # What was kept of one mutant's failures would be tried on the next.
     rm -rf src tests/*.regressions
-    cp -r "$crate/src" src
+    cp -r "$copy/src" src
     # Else cargo takes the restored files, older than the build, for unchanged.
     find src -name '*.rs' -exec touch {} +
 done

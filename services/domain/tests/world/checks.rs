@@ -142,6 +142,11 @@ fn orders_go_to_the_newest_session(world: &World, step: &Step<'_>) {
                 let presence = world.machine.device(&message.device).unwrap().presence.unwrap();
                 assert_eq!((message.session, None), (presence.epoch, presence.ended));
                 assert_eq!(dispatch.gateway, presence.session.gateway);
+                let wants = match step.input {
+                    Input::Session(SessionReport::CommandsWanted { wanted, .. }) => *wanted,
+                    _ => world.truth.wants.contains(&message.session),
+                };
+                assert!(wants, "the device has not subscribed: {message:?}");
                 let Some(StateRow::Command(row)) = step.after.get(&StateKey::Command(*id)) else {
                     panic!("handed out, but not written down: {id}");
                 };

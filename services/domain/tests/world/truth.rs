@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stoker_domain::machine::{Effect, Input, Reply, SessionReport};
+use stoker_domain::machine::{CommandReport, Effect, Input, Reply, SessionReport};
 use stoker_domain::ports::store::{Append, Change, StateKey, StateRow};
 use stoker_domain::{
     AlarmId, AlarmKind, AlarmState, ChannelKind, CommandId, CommandOutcome, CommandState, DeviceKey,
@@ -68,6 +68,10 @@ pub(crate) struct Truth {
     pub(crate) waved_off: BTreeSet<DeviceKey>,
     /// The same, as far as it is committed.
     waved_off_for_good: BTreeSet<DeviceKey>,
+    /// Sessions under way that want commands.
+    pub(crate) wants: BTreeSet<SessionEpoch>,
+    /// Commands that came back to this owner, and may be handed out again at any time.
+    pub(crate) came_back: BTreeSet<CommandId>,
     /// Whose will an event is.
     pub(crate) wills: BTreeMap<EventId, (DeviceKey, SessionEpoch)>,
     /// When the owner took over.
@@ -105,6 +109,16 @@ impl Truth {
                         self.wills.insert(will.event.id.clone(), (open.device.clone(), grant.epoch));
                     }
                 }
+            }
+            Input::Session(SessionReport::CommandsWanted { epoch, wanted, .. }) => {
+                if *wanted {
+                    self.wants.insert(*epoch);
+                } else {
+                    self.wants.remove(epoch);
+                }
+            }
+            Input::Command(CommandReport::NotSent { id, .. }) => {
+                self.came_back.insert(*id);
             }
             Input::Session(SessionReport::Ended { device, epoch, reason }) => {
                 let Some(newest) = presence(step.before, device) else { return };
@@ -246,6 +260,8 @@ impl Truth {
         self.away.clear();
         self.counts_from.clear();
         self.hand_out_again.clear();
+        self.wants.clear();
+        self.came_back.clear();
         for row in rows.values() {
             match row {
                 StateRow::Presence(row) => {

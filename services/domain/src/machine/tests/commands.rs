@@ -170,6 +170,22 @@ fn one_owner_does_not_speak_for_an_earlier_one() {
 }
 
 #[test]
+fn what_came_back_is_tried_again_while_the_session_wants_it() {
+    let (mut rig, session) = Rig::ready();
+    let id = rig.command("boiler-1", 60).0.id;
+    rig.not_sent(id, session, false);
+    assert_eq!(commanded(&rig.pass(999)), []);
+    assert_eq!(commanded(&rig.pass(1)), [(session, 1)]);
+    rig.sent(id, session);
+    assert_eq!(rig.machine.next_due(), Some(START + 60_000));
+    let id = rig.command("boiler-1", 60).0.id;
+    rig.not_sent(id, session, false);
+    rig.wants("boiler-1", session, false);
+    assert_eq!(commanded(&rig.pass(1_000)), []);
+    assert_eq!(rig.outcome_at_expiry(id), CommandOutcome::NeverSent);
+}
+
+#[test]
 fn a_repeated_not_sent_does_not_speak_for_a_second_hand_out() {
     let (mut rig, session) = Rig::ready();
     let id = rig.command("boiler-1", 60).0.id;
