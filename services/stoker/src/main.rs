@@ -1,5 +1,6 @@
 //! `stoker`: the platform in one program.
 
+mod cli;
 mod config;
 mod data_dir;
 mod demo;
@@ -32,6 +33,8 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    #[command(flatten)]
+    Client(cli::Client),
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
         tracing::warn!("a provider of cryptography was installed already");
     }
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -60,16 +63,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Config { command: ConfigCommand::Check { file } } => {
             config::Configuration::read(Some(&file))?;
             println!("{} is well-formed", file.display());
-            Ok(())
         }
-        Command::Up(up) => runtime()?.block_on(Box::pin(up.run())),
-        Command::Sim(sim) => runtime()?.block_on(Box::pin(sim.run())),
+        Command::Up(up) => runtime()?.block_on(Box::pin(up.run()))?,
+        Command::Sim(sim) => runtime()?.block_on(Box::pin(sim.run()))?,
+        Command::Client(client) => return Ok(runtime()?.block_on(Box::pin(cli::run(client)))),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
