@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::App;
 use crate::core::{missing, unreadable};
 use crate::devices::DevicePath;
-use crate::extract::{Id, Json, Label, Parsed, Query, present};
+use crate::extract::{Id, Json, Label, Parsed, Query, Whole, present};
 use crate::json::{compact, raw};
 use crate::list::{Limit, List, position};
 use crate::problem::Problem;
@@ -173,8 +173,8 @@ pub(crate) struct NewCommand {
     #[schema(value_type = Option<serde_json::Value>)]
     params: Option<Box<RawValue>>,
     /// How long it may take, in seconds.
-    #[schema(minimum = 1, maximum = 604_800, default = 60)]
-    expires_in_s: Option<u32>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 604_800, default = 60)]
+    expires_in_s: Option<Whole>,
 }
 
 /// Which command, in the path.
@@ -244,14 +244,14 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let params = new.params.map(|params| compact(&params)).transpose();
     let params = params.map_err(|detail| Problem::invalid(detail).pointing_at("/params"))?;
-    if new.expires_in_s == Some(0) {
+    if new.expires_in_s == Some(Whole(0)) {
         return Err(Problem::invalid("expires_in_s is at least 1").pointing_at("/expires_in_s"));
     }
     let request = wire::CreateCommandRequest {
         device: app.device(&id),
         method: new.method.0.0,
         params: params.unwrap_or_default(),
-        expires_in_s: new.expires_in_s,
+        expires_in_s: new.expires_in_s.map(|Whole(seconds)| seconds),
     };
     let command = Command::from_reply(app.core.create_command(request).await?)?;
     let location = format!("/api/v1/commands/{}", command.id);

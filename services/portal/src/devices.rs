@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::App;
 use crate::core::{missing, unreadable};
-use crate::extract::{Id, Json, Label, Parsed, Query, present};
+use crate::extract::{Id, Json, Label, Parsed, Query, Whole, present};
 use crate::list::{Limit, List, position};
 use crate::problem::Problem;
 use crate::time::Time;
@@ -164,8 +164,8 @@ pub(crate) struct NewDevice {
     #[schema(value_type = Option<Vec<Label>>, max_items = 64)]
     tags: Option<Vec<Parsed<Label>>>,
     /// It should send something at least this often; silence is raised after 1.5 times that.
-    #[schema(minimum = 1, maximum = 31_536_000)]
-    expected_interval_s: Option<u32>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 31_536_000)]
+    expected_interval_s: Option<Whole>,
     /// Its access token, at least 16 characters, unique on the platform. One is made when neither token nor password
     /// is given.
     #[schema(min_length = 16)]
@@ -183,7 +183,7 @@ fn tags(tags: Vec<Parsed<Label>>) -> Result<Vec<String>, Problem> {
     Ok(tags.into_iter().map(|Parsed(Label(tag))| tag).collect())
 }
 
-fn interval(seconds: u32) -> Result<u32, Problem> {
+fn interval(Whole(seconds): Whole) -> Result<u32, Problem> {
     if (1..=MAX_INTERVAL_S).contains(&seconds) {
         return Ok(seconds);
     }
@@ -234,7 +234,7 @@ pub(crate) struct DeviceChange {
     /// How often it should send something, in seconds.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 31_536_000)]
-    expected_interval_s: Option<Option<u32>>,
+    expected_interval_s: Option<Option<Whole>>,
     /// A new access token; null takes it away. A connection made by the old one is closed.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, min_length = 16)]

@@ -251,6 +251,39 @@ impl PartialSchema for Label {
 
 impl ToSchema for Label {}
 
+/// A whole number. JSON knows no difference between `60` and `60.0`, and some clients write the latter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Whole(pub(crate) u32);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl Visitor<'_> for Number {
+            type Value = Whole;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number up to {}", u32::MAX)
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Whole, E> {
+                let unexpected = serde::de::Unexpected::Unsigned(number);
+                u32::try_from(number).map(Whole).map_err(|_| E::invalid_value(unexpected, &self))
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Whole, E> {
+                if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number) {
+                    // In range and without a fraction, so this loses nothing.
+                    return Ok(Whole(number as u32));
+                }
+                Err(E::invalid_value(serde::de::Unexpected::Float(number), &self))
+            }
+        }
+
+        deserializer.deserialize_u32(Number)
+    }
+}
+
 /// For fields where null means something else than absence.
 pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
@@ -321,6 +354,25 @@ mod tests {
         assert_eq!(body.data.unwrap().get(), r#"{"x":12345678901234567890.10}"#);
         let body: Body = parse_json(br#"{"name":"a","data":null}"#).unwrap();
         assert_eq!(body.data.unwrap().get(), "null");
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
+        #[derive(Debug, Deserialize)]
+        struct Body {
+            n: Whole,
+        }
+        for (text, number) in [
+            ("60", Some(60)),
+            ("60.0", Some(60)),
+            ("6e1", Some(60)),
+            ("60.5", None),
+            ("-1", None),
+            ("4294967296", None),
+        ] {
+            let parsed = parse_json::<Body>(format!("{{\"n\":{text}}}").as_bytes());
+            assert_eq!(parsed.ok().map(|body| body.n.0), number, "{text}");
+        }
     }
 
     #[test]
