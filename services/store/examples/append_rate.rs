@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use stoker_domain::ports::store::{Append, Store};
+use stoker_domain::ports::store::{Append, Order, PointsQuery, Store};
 use stoker_domain::{DeviceId, DeviceKey, OrganizationId, Point, Reading, Value};
 use stoker_store::{EmbeddedOptions, EmbeddedStore};
 
@@ -103,6 +103,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         stats.rows,
         stats.bytes >> 20,
     );
+    let device = DeviceKey::new(OrganizationId::new("default")?, DeviceId::new("boiler-0")?);
+    let middle = 1_750_000_000_000 + (total / devices / 2).cast_signed();
+    for (name, order, from, to) in [
+        ("newest", Order::Descending, 0, i64::MAX),
+        ("oldest", Order::Ascending, 0, i64::MAX),
+        ("back from the middle", Order::Descending, 0, middle),
+        ("on from the middle", Order::Ascending, middle, i64::MAX),
+    ] {
+        let query =
+            PointsQuery { device: device.clone(), keys: None, from, to, after: None, limit: 100, order };
+        let begin = Instant::now();
+        let points = store.points(query).await?;
+        println!("{} points, {name}: {:?}", points.len(), begin.elapsed());
+    }
+    let begin = Instant::now();
+    let latest = store.latest(&device, None).await?;
+    println!("{} latest: {:?}", latest.len(), begin.elapsed());
+    let (begin, before) = (Instant::now(), store.stats().transactions);
+    let report = store.purge(store.now() + 40 * 86_400_000).await?;
+    let steps = store.stats().transactions - before;
+    println!("purged {} rows in {:?}, {steps} steps", report.rows, begin.elapsed());
     store.close().await;
     println!("file: {} MB", std::fs::metadata(dir.join("data/stoker.redb"))?.len() >> 20);
     std::fs::remove_dir_all(&dir)?;

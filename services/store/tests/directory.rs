@@ -1,5 +1,7 @@
 //! A data directory is made, locked, checked and refused as it says.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[allow(dead_code)]
 #[path = "support/samples.rs"]
 mod samples;

@@ -1,5 +1,7 @@
 //! The writer: groups, bounds, lanes, and what happens when it ends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[allow(dead_code)]
 #[path = "support/disk.rs"]
 mod disk;

@@ -144,15 +144,21 @@ pub(crate) async fn a_later_append_replaces_what_had_ended(subject: &dyn Subject
             ])
             .await
             .unwrap();
-        assert_eq!(store.ended_alarms(alarms_of(&o)).await.unwrap(), [later.clone()]);
+        assert_eq!(store.ended_alarms(alarms_of(&o)).await.unwrap(), std::slice::from_ref(&later));
         let of_device = AlarmsQuery { device: Some(device.clone()), ..alarms_of(&o) };
-        assert_eq!(store.ended_alarms(of_device).await.unwrap(), [later.clone()]);
+        assert_eq!(store.ended_alarms(of_device).await.unwrap(), std::slice::from_ref(&later));
         let was = AlarmsQuery { severity: Some(Severity::Critical), ..alarms_of(&o) };
         assert_eq!(store.ended_alarms(was).await.unwrap(), []);
-        assert_eq!(store.ended_notifications(notifications_of(&o)).await.unwrap(), [delivered.clone()]);
+        assert_eq!(
+            store.ended_notifications(notifications_of(&o)).await.unwrap(),
+            std::slice::from_ref(&delivered)
+        );
         let was = NotificationsQuery { state: Some(NotificationState::Sent), ..notifications_of(&o) };
         assert_eq!(store.ended_notifications(was).await.unwrap(), []);
-        assert_eq!(store.ended_commands(commands_of(&device)).await.unwrap(), [succeeded.clone()]);
+        assert_eq!(
+            store.ended_commands(commands_of(&device)).await.unwrap(),
+            std::slice::from_ref(&succeeded)
+        );
     }
 }
 

@@ -4,11 +4,14 @@
 //! over as it finds them, so it runs on a store that holds other things. Another adapter runs through all of them by
 //! one more `run_with!`, and tells by its `Subject` how its retention is made to act.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod ended;
 mod events;
 mod isolation;
 mod registry;
 mod retention;
+#[allow(dead_code)]
 #[path = "../support/samples.rs"]
 mod samples;
 mod slots;

@@ -4,6 +4,8 @@
 //! once; a gate in the disk holds the writer until all of a round wait, so what shares a transaction depends on the
 //! seed and on nothing else.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "../support/disk.rs"]
 mod disk;
 mod model;

@@ -1,7 +1,5 @@
 //! Things to store, with every field set or with as few as may be.
 
-#![allow(dead_code, reason = "each test takes what it needs")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
