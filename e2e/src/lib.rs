@@ -24,6 +24,16 @@ pub use refused::{Refused, refused};
 pub use tls::{ClientCa, ClientCertificate};
 pub use wait::{WITHIN, eventually};
 
+/// Lets this process hold as many connections as the system allows it: tests play thousands of devices.
+///
+/// # Errors
+/// It may hold fewer than that.
+pub fn hold_connections(count: u64) -> anyhow::Result<()> {
+    let most = rlimit::increase_nofile_limit(count + 200)?;
+    anyhow::ensure!(most >= count, "this process may hold {most} files, and the test needs {count}");
+    Ok(())
+}
+
 /// Topics of the device API.
 pub mod topic {
     /// Readings.

@@ -1,0 +1,144 @@
+//! Starts that fail, and what they say: the thing and the way out.
+
+use std::fs;
+use std::net::TcpListener;
+
+use anyhow::{Context, Result, ensure};
+use stoker_e2e::{Options, Platform, refused};
+
+/// Flags of `up` on a directory, with free ports where none is given.
+fn up<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut flags = vec!["up", "--data-dir", data];
+    for flag in ["--mqtt", "--http", "--admin"] {
+        if !more.contains(&flag) {
+            flags.extend([flag, "127.0.0.1:0"]);
+        }
+    }
+    flags.extend(more);
+    flags
+}
+
+/// The start fails with code 1, and says all of these on standard error.
+async fn fails(flags: &[&str], variables: &[(&str, &str)], says: &[&str]) -> Result<()> {
+    let refused = refused(flags, variables).await?;
+    ensure!(refused.code == 1, "exit code 1, not {}: {}", refused.code, refused.said);
+    for word in says {
+        ensure!(refused.said.contains(word), "{word:?} is not in: {}", refused.said);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_with_the_flag_that_changes_it() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data");
+    let data = data.to_str().context("no UTF-8")?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    for flag in ["--mqtt", "--mqtts", "--http", "--admin"] {
+        fails(&up(data, &[flag, &address]), &[], &[&address, flag]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_named_with_its_flag() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data");
+    let data = data.to_str().context("no UTF-8")?;
+    for address in ["1883", "127.0.0.1:99999", "no.such.host.invalid:1883"] {
+        fails(&up(data, &["--mqtt", address]), &[], &[address, "--mqtt"]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_one_is_named() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("file");
+    fs::write(&file, "")?;
+    let file = file.to_str().context("no UTF-8")?;
+    fails(&up(file, &[]), &[], &[file, "--data-dir"]).await?;
+    let below = format!("{file}/data");
+    fails(&up(&below, &[]), &[], &[&below]).await?;
+    // Nobody may write there, not even root.
+    for nobody in ["/proc/sys", "/proc/stoker"] {
+        fails(&up(nobody, &[]), &[], &[nobody, "owner"]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_of_a_newer_version_is_left_alone() -> Result<()> {
+    let mut platform = Platform::start(Options::default()).await?;
+    platform.api.make_device("boiler-7").await?;
+    ensure!(platform.terminate().await?.success());
+    let file = platform.data_dir().join("VERSION");
+    let ours = fs::read_to_string(&file)?;
+    let (_, rest) = ours.split_once('\n').context("VERSION has one line")?;
+    fs::write(&file, format!("stoker 99\n{rest}"))?;
+    let data = platform.data_dir();
+    let data = data.to_str().context("no UTF-8")?;
+    fails(&up(data, &[]), &[], &[data, "99", "newer"]).await?;
+    fs::write(&file, ours)?;
+    platform.restart().await?;
+    platform.api.get("/devices/boiler-7").await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_one_data_directory_is_refused_and_harms_nothing() -> Result<()> {
+    let platform = Platform::start(Options::default()).await?;
+    platform.api.make_device("boiler-7").await?;
+    let data = platform.data_dir();
+    let data = data.to_str().context("no UTF-8")?;
+    fails(&up(data, &[]), &[], &[data, "--data-dir"]).await?;
+    platform.api.get("/devices/boiler-7").await?.expect(200)?;
+    platform.api.make_device("boiler-8").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_configuration_with_a_mistake_is_named_with_its_place() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data");
+    let data = data.to_str().context("no UTF-8")?;
+    let file = directory.path().join("stoker.yaml");
+    let path = file.to_str().context("no UTF-8")?;
+    for (text, says) in [
+        ("silense: {after: 3s}", "silense"),
+        ("silence: {after: soon}", "soon"),
+        ("silence: [", "YAML"),
+        ("gateway: {mqtts: {cert: /nowhere.pem}}", "gateway.mqtts.key"),
+        ("notifier: {webhook: {allow: [banana]}}", "banana"),
+    ] {
+        fs::write(&file, text)?;
+        fails(&up(data, &["--mqtts", "127.0.0.1:0", "--config", path]), &[], &[says]).await?;
+    }
+    let variable = [("STOKER__SILENCE__AFTERWARDS", "3s")];
+    fails(&up(data, &[]), &variable, &["afterwards", "STOKER__"]).await?;
+    fails(&up(data, &["--config", "/nowhere.yaml"]), &[], &["/nowhere.yaml"]).await?;
+    fs::write(&file, "silence: {afterwards: 3s}")?;
+    fails(&["config", "check", path], &[], &["afterwards", path]).await
+}
+
+#[tokio::test]
+async fn wrong_use_ends_with_2() -> Result<()> {
+    for flags in [vec!["upp"], vec!["up", "--mqttt", "x"], vec!["up", "--demo=many"], vec![]] {
+        let refused = refused(&flags, &[]).await?;
+        ensure!(refused.code == 2, "{flags:?}: {} {}", refused.code, refused.said);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_it_with_0_and_the_port_is_free_again() -> Result<()> {
+    let mut platform = Platform::start(Options::default()).await?;
+    platform.api.make_device("boiler-7").await?;
+    for _ in 0..3 {
+        ensure!(platform.terminate().await?.success());
+        platform.restart().await?;
+        platform.api.get("/devices/boiler-7").await?.expect(200)?;
+    }
+    Ok(())
+}
