@@ -1,0 +1,167 @@
+//! The platform's HTTP API, as far as a run needs it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::{Client, RequestBuilder};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Devices of one import.
+const IMPORTED_AT_ONCE: usize = 5_000;
+/// The longest that any request may take: an import of many devices.
+const WITHIN: Duration = Duration::from_secs(600);
+/// Items of one page: the most that the platform gives.
+const PAGE: &str = "1000";
+
+/// A platform's API, with the administrator's token.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+/// A point of telemetry.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Point {
+    pub(crate) key: String,
+    pub(crate) ts: i64,
+}
+
+/// An alarm.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Alarm {
+    pub(crate) id: String,
+    pub(crate) device: String,
+    pub(crate) kind: String,
+    pub(crate) code: String,
+    pub(crate) state: String,
+}
+
+/// A command, as it stands.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Command {
+    pub(crate) id: String,
+    pub(crate) number: u64,
+    pub(crate) device: String,
+    pub(crate) state: String,
+    pub(crate) outcome: Option<String>,
+    pub(crate) reply: Option<Value>,
+    pub(crate) ended_at: Option<String>,
+}
+
+impl Command {
+    /// How far it has come; states never go back, and nothing follows a final one.
+    pub(crate) fn rank(&self) -> u8 {
+        match self.state.as_str() {
+            "queued" => 0,
+            "sent" => 1,
+            "delivered" => 2,
+            _ => 3,
+        }
+    }
+
+    /// It has ended.
+    pub(crate) fn is_final(&self) -> bool {
+        self.rank() == 3
+    }
+}
+
+impl Api {
+    /// The API at that address.
+    pub(crate) fn new(address: SocketAddr, token: &str) -> Result<Self> {
+        let client = Client::builder().no_proxy().timeout(WITHIN).tcp_nodelay(true).build()?;
+        Ok(Self { client, base: format!("http://{address}/api/v1"), token: token.to_owned() })
+    }
+
+    async fn send<T: DeserializeOwned>(&self, what: &str, request: RequestBuilder) -> Result<T> {
+        let answer = request.bearer_auth(&self.token).send().await;
+        let answer = answer.with_context(|| format!("failed to ask for {what}"))?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("{what} was answered by {status}: {}", answer.text().await.unwrap_or_default());
+        }
+        answer.json().await.with_context(|| format!("{what} was answered by another form"))
+    }
+
+    /// `GET` of a path below `/api/v1`, with parameters.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.send(path, self.client.get(format!("{}{path}", self.base))).await
+    }
+
+    /// `POST` to a path below `/api/v1`.
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
+        self.send(path, self.client.post(format!("{}{path}", self.base)).json(body)).await
+    }
+
+    /// All items of a list, page by page.
+    pub(crate) async fn each<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: &str,
+        mut take: impl FnMut(T),
+    ) -> Result<()> {
+        let first = format!("{path}?limit={PAGE}{parameters}");
+        let mut next = first.clone();
+        loop {
+            // Cursors are made of what needs no encoding.
+            let page: Page<T> = self.get(&next).await?;
+            page.items.into_iter().for_each(&mut take);
+            match page.next_cursor {
+                Some(cursor) => next = format!("{first}&cursor={cursor}"),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Makes devices, one from each line.
+    ///
+    /// # Errors
+    /// Not all of them were made.
+    pub(crate) async fn import(&self, lines: &[String]) -> Result<()> {
+        for part in lines.chunks(IMPORTED_AT_ONCE) {
+            let request = self
+                .client
+                .post(format!("{}/devices:import", self.base))
+                .header("content-type", "application/x-ndjson")
+                .body(part.join("\n"));
+            let answer: Value = self.send("devices:import", request).await?;
+            let made = answer.get("created").and_then(Value::as_u64);
+            ensure!(
+                made == u64::try_from(part.len()).ok(),
+                "not all devices were made: {}",
+                answer.get("failed").and_then(|failed| failed.get(0)).unwrap_or(&Value::Null)
+            );
+        }
+        Ok(())
+    }
+
+    /// Has every alarm told to one channel, given as the API takes it.
+    pub(crate) async fn subscribe(&self, channel: Value) -> Result<()> {
+        let subscription = json!({ "name": "bench", "match": {}, "deliver": [channel] });
+        let _made: Value = self.post("/subscriptions", &subscription).await?;
+        Ok(())
+    }
+
+    /// How many points of a device are in the store.
+    pub(crate) async fn count_points(&self, device: &str) -> Result<u64> {
+        let mut points = 0;
+        self.each(&format!("/devices/{device}/telemetry"), "&order=asc", |_: Point| points += 1).await?;
+        Ok(points)
+    }
+
+    /// Orders something.
+    pub(crate) async fn command(&self, device: &str, method: &str, expires_in_s: u32) -> Result<Command> {
+        let body = json!({ "method": method, "params": {}, "expires_in_s": expires_in_s });
+        self.post(&format!("/devices/{device}/commands"), &body).await
+    }
+}

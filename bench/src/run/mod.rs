@@ -1,0 +1,48 @@
+//! The sub-commands.
+
+pub(crate) mod commands;
+pub(crate) mod faults;
+pub(crate) mod fleet;
+pub(crate) mod idle;
+pub(crate) mod kill;
+pub(crate) mod readings;
+pub(crate) mod start;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::{Instant, sleep};
+
+use crate::platform::Platform;
+use crate::process;
+
+/// The secret of simulated devices. The platform is the run's own and listens on loopback.
+const SIM_SECRET: &str = "stoker-bench";
+
+/// A share in per cent.
+fn percent(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole * 100.0 } else { 0.0 }
+}
+
+/// A part for each of so many; 0 when there are none.
+fn per(total: f64, count: u64) -> f64 {
+    if count == 0 { 0.0 } else { total / count as f64 }
+}
+
+/// Waits until a platform's memory and processor come to rest, but at most `within`; its anonymous memory then, in kB.
+async fn settled(platform: &Platform, within: Duration) -> Result<u64> {
+    const STEP: Duration = Duration::from_secs(2);
+    let deadline = Instant::now() + within;
+    let pid = platform.pid()?;
+    let (mut memory, mut cpu) = (process::memory(pid)?.1, process::cpu(pid)?);
+    loop {
+        sleep(STEP).await;
+        let (memory_now, cpu_now) = (process::memory(pid)?.1, process::cpu(pid)?);
+        let still = memory_now.abs_diff(memory) * 1_000 <= memory_now
+            && percent((cpu_now - cpu).as_secs_f64(), STEP.as_secs_f64()) < 5.0;
+        if still || Instant::now() > deadline {
+            return Ok(memory_now);
+        }
+        (memory, cpu) = (memory_now, cpu_now);
+    }
+}
