@@ -11,8 +11,10 @@ mod metrics;
 mod platform;
 mod raw;
 mod refused;
+mod smtp;
 mod tls;
 mod wait;
+mod webhook;
 
 pub use api::{Answer, Api};
 pub use devices::{Connack, Connect, Device, Down, Will};
@@ -21,8 +23,10 @@ pub use metrics::Metrics;
 pub use platform::{Options, Platform};
 pub use raw::{Packet, Raw, RawConnect};
 pub use refused::{Refused, refused};
+pub use smtp::{Mail, MailFate, SmtpSink};
 pub use tls::{ClientCa, ClientCertificate};
 pub use wait::{WITHIN, eventually};
+pub use webhook::{Hook, WebhookSink};
 
 /// Lets this process hold as many connections as the system allows it: tests play thousands of devices.
 ///
