@@ -143,16 +143,21 @@ async fn bytes_count_against_the_queue_and_one_request_always_fits() {
 }
 
 #[tokio::test]
-async fn a_commit_that_finds_no_room_is_unknown() {
+async fn a_commit_that_finds_no_room_waits_until_there_is_some() {
     let options = EmbeddedOptions { queue_items: 1, queue_wait: Duration::ZERO, ..options() };
     let (store, disk) = open(options);
     let held = hold(&store, &disk).await;
     let other = append(&store, Append::Event(event(&key("o", "a"), "e", T0, "fault")));
+    let commit = {
+        let store = store.clone();
+        tokio::spawn(async move { store.commit(Slot(1), SlotEpoch(1), Vec::new()).await })
+    };
     settle().await;
-    assert_eq!(store.commit(Slot(1), SlotEpoch(1), Vec::new()).await, CommitOutcome::Unknown);
+    assert!(!commit.is_finished(), "to a slot's owner \"unknown\" would be the end");
     disk.open_gate();
     held.await.unwrap().unwrap();
     other.await.unwrap().unwrap();
+    assert_eq!(commit.await.unwrap(), CommitOutcome::Fenced { current: SlotEpoch(0) });
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ impl Store for EmbeddedStore {
             })
             .collect();
         let bytes = changes.iter().map(|(key, row)| 64 + key.len() + row.as_ref().map_or(0, Vec::len)).sum();
-        // An overloaded or failed store has no better word here: the owner has to read before it goes on.
+        // A failed store has no better word here: the owner has to read before it goes on.
         self.write(LaneName::Control, bytes, |reply| Work::Commit { slot, epoch, changes, reply })
             .await
             .unwrap_or(CommitOutcome::Unknown)

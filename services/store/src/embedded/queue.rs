@@ -167,7 +167,7 @@ impl Queue {
         }
     }
 
-    /// Puts work in a lane.
+    /// Puts work in a lane. A commit waits for room without a deadline.
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] when there was no room up to the deadline; [`StoreError::Failed`] when the store is
@@ -177,7 +177,12 @@ impl Queue {
             LaneName::Control => &self.control,
             LaneName::Bulk => &self.bulk,
         };
-        let acquired = tokio::time::timeout(self.bounds.wait, room.acquire(bytes)).await;
+        // A commit waits as long as it must: to its owner "unknown" would be the end of the slot, and there are no more
+        // of them than slots.
+        let acquired = match &work {
+            Work::Commit { .. } => Ok(room.acquire(bytes).await),
+            _ => tokio::time::timeout(self.bounds.wait, room.acquire(bytes)).await,
+        };
         let Ok(acquired) = acquired else {
             return Err(StoreError::Overloaded(format!(
                 "no room in the queue of the writer within {} ms",
