@@ -135,6 +135,9 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> Result<()> {
     let location = if status / 100 == 3 { "location: /elsewhere\r\n" } else { "" };
     let answer =
         format!("HTTP/1.1 {status} Told\r\n{location}content-length: 0\r\nconnection: close\r\n\r\n");
+    if status == WebhookSink::NO_ANSWER {
+        std::future::pending::<()>().await;
+    }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
     Ok(())
@@ -154,6 +157,9 @@ async fn listen(listener: TcpListener, seen: Arc<Mutex<Seen>>) {
 }
 
 impl WebhookSink {
+    /// In place of a status: the request is read and never answered.
+    pub const NO_ANSWER: u16 = 0;
+
     /// Starts it on a free port.
     ///
     /// # Errors

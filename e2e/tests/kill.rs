@@ -214,6 +214,10 @@ async fn a_platform_killed_at_any_moment_loses_nothing_that_it_acknowledged() ->
         bench.device.publish_only(topic::TELEMETRY, &reading, 1).await?;
         random.pause().await;
         bench.kill9().await?;
+        if random.below(3) == 0 {
+            // In the middle of handing out what the first kill had left.
+            bench.kill9().await?;
+        }
         bench.readings_are_there().await?;
         if bench.alarms().await?.contains_key(&maybe) {
             steps.push((maybe, "raised"));
@@ -223,15 +227,20 @@ async fn a_platform_killed_at_any_moment_loses_nothing_that_it_acknowledged() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_nobody_answered_before_the_kill_is_sent_after_it() -> Result<()> {
+async fn what_nobody_had_answered_before_the_kill_is_told_after_it() -> Result<()> {
     let mut bench = Bench::new(4).await?;
     bench.mail.next(MailFate::Hung, 1).await?;
+    bench.hooks.next(&[WebhookSink::NO_ANSWER]);
     bench.fault("E42").await?;
-    eventually("the mail server hangs", || async { Ok((bench.mail.turned_away() == 1).then_some(())) })
-        .await?;
+    eventually("both receivers hang", || async {
+        Ok((bench.mail.turned_away() == 1 && bench.hooks.hooks().len() == 1).then_some(()))
+    })
+    .await?;
     ensure!(bench.mail.mails().is_empty(), "a server that hangs takes nothing");
     bench.kill9().await?;
-    bench.nothing_is_lost(&[("E42".to_owned(), "raised")]).await
+    bench.nothing_is_lost(&[("E42".to_owned(), "raised")]).await?;
+    assert_eq!((bench.mail.mails().len(), bench.hooks.hooks().len()), (1, 2), "and once is enough");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,6 +249,12 @@ async fn receivers_killed_at_any_moment_are_told_everything() -> Result<()> {
     let mut bench = Bench::new(5).await?;
     let mut steps = Vec::new();
     for round in 0..ROUNDS {
+        if random.below(3) == 0 {
+            bench.mail.next(MailFate::Hung, 1).await?;
+        }
+        if random.below(3) == 0 {
+            bench.hooks.next(&[WebhookSink::NO_ANSWER]);
+        }
         let code = format!("E{round}");
         bench.fault(&code).await?;
         bench.over(&code).await?;
