@@ -255,6 +255,14 @@ impl Platform {
         Api::new(self.http, token.trim())
     }
 
+    /// A counter of the private port, by its whole name.
+    pub(crate) async fn counter(&self, name: &str) -> Result<u64> {
+        let text = reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = line.and_then(|value| value.trim().parse().ok());
+        value.with_context(|| format!("the platform has no counter {name}"))
+    }
+
     /// Bytes of its store.
     pub(crate) fn bytes(&self) -> Result<u64> {
         process::bytes_of(&self.data())

@@ -45,7 +45,12 @@ pub(super) struct Cost {
     /// Bytes that went to storage, and that the store's files grew by.
     pub(super) written: u64,
     pub(super) grown: u64,
+    /// Durable transactions.
+    pub(super) commits: u64,
 }
+
+/// Counts the store's durable transactions.
+const COMMITS: &str = "stoker_store_transactions_total";
 
 /// Loads a platform with all those devices, each connected once.
 pub(super) async fn load(
@@ -72,14 +77,15 @@ pub(super) async fn load(
     let pid = platform.pid()?;
     let used = || anyhow::Ok((Instant::now(), process::cpu(pid)?, process::written(pid)?, platform.bytes()?));
     tokio::time::sleep_until((start + load.warm_up).into()).await;
-    let before = used()?;
+    let (before, commits) = (used()?, platform.counter(COMMITS).await?);
     tokio::time::sleep_until((start + load.warm_up + load.measure).into()).await;
-    let after = used()?;
+    let (after, commits_after) = (used()?, platform.counter(COMMITS).await?);
     let cost = Cost {
         seconds: (after.0 - before.0).as_secs_f64(),
         cpu: after.1.saturating_sub(before.1),
         written: after.2.saturating_sub(before.2),
         grown: after.3.saturating_sub(before.3),
+        commits: commits_after.saturating_sub(commits),
     };
     let mut all = Outcome::default();
     for thread in threads {
@@ -155,6 +161,8 @@ impl Readings {
         let threads = f64::from(self.threads);
         report.number("load: CPU of its threads", percent(ran, cost.seconds * threads), "%");
         report.number("load: waited for a core", percent(starved, cost.seconds * threads), "%");
+        report.number("commits", cost.commits as f64 / cost.seconds, "/s");
+        report.number("messages in a commit", per(outcome.measured as f64, cost.commits), "");
         report.number("written to the disk per message", per(cost.written as f64, outcome.measured), "B");
         report.number("files grown per message", per(cost.grown as f64, outcome.measured), "B");
     }

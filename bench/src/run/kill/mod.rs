@@ -34,8 +34,8 @@ const HALF_STARTED_OF: u64 = 4;
 const GRACE: Duration = Duration::from_secs(15);
 /// And a little more, for timers.
 const GRACE_OVER: Duration = Duration::from_secs(20);
-/// Commands run out after that, well before the grace is over.
-const COMMAND_EXPIRES_S: u32 = 10;
+/// Commands run out after one of these, well before the grace is over: some while the platform is away.
+const COMMAND_EXPIRES_S: [u32; 2] = [1, 10];
 /// All devices are back within that time after the last start.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// As many faults as the model allows, and short ones: about a raising and a clearing of each boiler in 15 s.
@@ -50,8 +50,11 @@ pub(crate) struct Kill {
     /// How many boilers
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     devices: u32,
+    /// Seconds between two readings of one
+    #[arg(long, default_value_t = 0.5)]
+    interval: f64,
     /// Commands a second, to all of them together
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 20.0)]
     commands: f64,
     /// Decides when it is killed and what the fleet does [default: another one each time]
     #[arg(long)]
@@ -75,7 +78,7 @@ async fn wait_for_all(stats: &SimStats, devices: u32) -> Result<()> {
 impl Kill {
     fn config(&self, platform: &Platform, seed: u64) -> Result<SimConfig> {
         let mut config = SimConfig::new(&format!("mqtt://{}", platform.mqtt), self.devices, SIM_SECRET)?;
-        config.interval = Duration::from_secs(1);
+        config.interval = Duration::try_from_secs_f64(self.interval).context("--interval is out of range")?;
         config.device_time = true;
         config.faults = FAULTS;
         config.seed = seed;

@@ -16,13 +16,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const ENDED_AGAIN: usize = 8;
 /// A request that is not answered by then was sent to a process that is no more.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How many of the lost ones are shown.
+const EXAMPLES: u64 = 5;
 
 /// Who gives orders.
 pub(super) struct Watch {
     pub(super) api: Api,
     pub(super) devices: Vec<String>,
     pub(super) rate: f64,
-    pub(super) expires_in_s: u32,
+    pub(super) expires_in_s: [u32; 2],
     pub(super) random: Random,
 }
 
@@ -63,7 +65,9 @@ impl Orders {
             match api.get(&format!("/commands/{id}")).await {
                 Ok(command) => self.saw(command),
                 Err(error) => {
-                    eprintln!("{error:#}");
+                    if self.lost < EXAMPLES {
+                        eprintln!("a command can't be found: {error:#}");
+                    }
                     self.lost += 1;
                 }
             }
@@ -96,7 +100,9 @@ impl Watch {
         let count = u64::try_from(self.devices.len()).unwrap_or(u64::MAX);
         let chosen = usize::try_from(self.random.below(count)).unwrap_or(0);
         let Some(device) = self.devices.get(chosen) else { return };
-        let asked = self.api.command(device, "read_temperature", self.expires_in_s);
+        let [short, long] = self.expires_in_s;
+        let expires_in_s = if self.random.below(2) == 0 { short } else { long };
+        let asked = self.api.command(device, "read_temperature", expires_in_s);
         match timeout(ANSWER_WITHIN, asked).await {
             Ok(Ok(command)) => orders.saw(command),
             _ => orders.unanswered += 1,
