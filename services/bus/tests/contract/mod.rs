@@ -78,6 +78,7 @@ pub(crate) async fn a_dropped_delivery_comes_again(bus: &dyn Bus) {
         };
         // Both wait before there is anything to be had.
         let lets_go = async {
+            // tidy: allow(sleep): an adapter's own network may need it; the clock of the one in the process is paused
             tokio::time::sleep(SETTLE).await;
             drop(held);
         };

@@ -117,7 +117,8 @@ impl EmbeddedStore {
         let writer = self.parts.lock().writer.take();
         if let Some(writer) = writer {
             // Joining blocks; a writer that panicked has said so in its health.
-            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+            let joining = tokio::task::spawn_blocking(move || writer.join());
+            let _ = joining.await;
         }
         // All permits together: no read is under way.
         let all = u32::try_from(self.options.reads.max(1)).unwrap_or(u32::MAX);
@@ -130,11 +131,13 @@ impl EmbeddedStore {
             (parts.database.take(), parts.directory.take())
         };
         // Closing the database writes and flushes.
-        let _ = tokio::task::spawn_blocking(move || {
+        let closing = tokio::task::spawn_blocking(move || {
             drop(database);
             drop(directory);
-        })
-        .await;
+        });
+        if let Err(error) = closing.await {
+            tracing::error!(%error, "the database could not be closed; the next start repairs it");
+        }
     }
 
     /// What the writer answers; why it is gone, if it does not.
