@@ -11,8 +11,8 @@ use stoker_e2e::{
 
 const ID: &str = "boiler-7";
 const ROUNDS: u64 = 10;
-/// Attempts come after 1, 5 and 30 s: whoever is killed in all of these is told by the fourth.
-const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+/// Attempts come after 1, 5, 30 and 120 s: who is killed in the first four, on a machine that is slow, has the fifth.
+const SETTLED_WITHIN: Duration = Duration::from_secs(200);
 
 /// A platform with one device and two recipients: one by mail, one by webhook.
 struct Bench {
