@@ -11,7 +11,7 @@ mod world;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use world::ops::{Op, Weights, history};
+use world::ops::{Op, Weights, history, history_of_one_command};
 
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(192);
@@ -45,6 +45,11 @@ proptest! {
 
     #[test]
     fn commands_end_once_and_honestly_over_crashes(ops in history(Weights::COMMANDS)) {
+        run(&ops);
+    }
+
+    #[test]
+    fn one_command_stays_honest_whatever_its_sessions_do(ops in history_of_one_command()) {
         run(&ops);
     }
 

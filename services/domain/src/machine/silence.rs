@@ -18,15 +18,13 @@ fn patience(interval_s: u32) -> Millis {
 
 /// When a device with an expected interval is to be judged next.
 ///
-/// Nothing is judged that is being decided elsewhere: while its return is awaited, or while it is away and silent.
+/// One that is away and silent is not: only its return ends that. While we wait for the return from an end by our hand,
+/// `heard` stands at the end of the grace.
 pub(super) fn next_look(entry: &DeviceEntry) -> Option<Millis> {
     let interval_s = entry.record.expected_interval_s?;
     let presence = entry.presence.as_ref()?;
     if entry.active_silence().is_some() {
         return presence.ended.is_none().then_some(entry.look_at);
-    }
-    if presence.silence_due.is_some() {
-        return None;
     }
     Some(entry.heard.saturating_add(patience(interval_s)))
 }

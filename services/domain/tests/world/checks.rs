@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use stoker_domain::machine::{Effect, EventVerdict, Input, PENDING_NOTIFICATIONS_MAX, Reply, SessionReport};
+use stoker_domain::machine::{
+    Effect, EventVerdict, Input, Output, PENDING_NOTIFICATIONS_MAX, Reply, SessionReport,
+};
 use stoker_domain::ports::bus::GatewayOrder;
 use stoker_domain::ports::store::{Append, Change, StateKey, StateRow};
 use stoker_domain::{
@@ -399,6 +401,15 @@ pub(crate) fn settled(world: &World) {
     }
     for view in devices(world) {
         every_absence_is_noticed(world, &view.0, view.1);
+    }
+}
+
+/// Invariant 4: what the last owner may not have got round to.
+pub(crate) fn everything_unconfirmed_goes_out_again(rows: &store::Rows, output: &Output) {
+    for row in rows.values() {
+        if let StateRow::Outbox(item) = row {
+            assert!(output.after.contains(&Effect::Publish(*item)), "{item:?} stays behind");
+        }
     }
 }
 

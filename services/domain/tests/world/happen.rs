@@ -116,15 +116,15 @@ impl World {
                     self.effect(effect, *fate);
                 }
             }
-            Op::Attempt { work, result, again } => {
+            Op::Attempt { work, result, again, ahead } => {
                 if let Some(at) = pick(&self.work, *work) {
                     let item = self.work[at];
-                    if !again {
+                    if !again && *ahead == 0 {
                         self.work.remove(at);
                     }
                     self.apply(Input::Attempt {
                         notification: item.notification,
-                        attempt: item.attempt,
+                        attempt: item.attempt + ahead,
                         result: *result,
                         detail: "é".repeat(300),
                     });

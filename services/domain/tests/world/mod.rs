@@ -287,6 +287,7 @@ impl World {
         let (machine, output) = SlotMachine::load(SLOT, self.epoch, rows, &ctx);
         assert_eq!(output.changes, [], "rows that are complete need no repair");
         assert_eq!(output.immediate, []);
+        checks::everything_unconfirmed_goes_out_again(&self.store.rows, &output);
         self.machine = machine;
         self.shadow = self.store.rows.clone();
         self.truth.loaded(self.now, &self.store.rows, &self.settings);

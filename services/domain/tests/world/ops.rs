@@ -37,8 +37,8 @@ pub(crate) enum Op {
     Effect { effect: u8, fate: EffectFate },
     /// Everything that was asked for is carried out.
     AllEffects,
-    /// A notifier has tried.
-    Attempt { work: u8, result: AttemptResult, again: bool },
+    /// A notifier has tried, and reports perhaps once more, perhaps of an attempt that nobody has asked for.
+    Attempt { work: u8, result: AttemptResult, again: bool, ahead: u32 },
     /// Time passes, and what is due is fired.
     Pass { ms: i64 },
     /// What waits is committed.
@@ -116,6 +116,22 @@ pub(crate) fn history(weights: Weights) -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op(weights), 1..120)
 }
 
+/// One device, few commands, many sessions and owners: what a ledger is easily wrong about.
+pub(crate) fn history_of_one_command() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        2 => Just(Op::Command { device: 0, expires_in_s: 60 }),
+        4 => (0..2u8).prop_map(|gateway| Op::Connect { device: 0, gateway, will: None }),
+        6 => (0..2u8).prop_map(|session| Op::Wants { session, wanted: true }),
+        6 => Just(Op::AllEffects),
+        8 => ((0..3u8), order_fate()).prop_map(|(order, fate)| Op::Order { order, fate }),
+        8 => (0..5u8).prop_map(|report| Op::Report { report }),
+        2 => Just(Op::Crash { committed: 9, history: true, downtime_ms: 0 }),
+        1 => Just(Op::Cancel { command: 0 }),
+        3 => prop_oneof![Just(1_000), Just(2_000), Just(60_000)].prop_map(|ms| Op::Pass { ms }),
+    ];
+    proptest::collection::vec(op, 1..60)
+}
+
 fn op(weights: Weights) -> impl Strategy<Value = Op> {
     // A weight of zero is not taken: nothing is ever quite absent.
     let weight = |weight: u32| (weight * 10).max(1);
@@ -158,18 +174,11 @@ fn faults() -> BoxedStrategy<Op> {
 }
 
 fn commands() -> BoxedStrategy<Op> {
-    let fate = prop_oneof![
-        4 => Just(OrderFate::Written),
-        2 => Just(OrderFate::Acknowledged),
-        1 => Just(OrderFate::Refused),
-        2 => proptest::bool::weighted(0.3).prop_map(|never| OrderFate::NotSent { never }),
-        2 => (any::<bool>(), 0..2u8).prop_map(|(failed, text)| OrderFate::Answered { failed, text }),
-    ];
     prop_oneof![
         4 => (0..4u8, prop_oneof![Just(1), Just(60), Just(600)])
             .prop_map(|(device, expires_in_s)| Op::Command { device, expires_in_s }),
         1 => newest_first().prop_map(|command| Op::Cancel { command }),
-        6 => (newest_first(), fate).prop_map(|(order, fate)| Op::Order { order, fate }),
+        6 => (newest_first(), order_fate()).prop_map(|(order, fate)| Op::Order { order, fate }),
         5 => newest_first().prop_map(|report| Op::Report { report }),
         1 => (0..4u8, 1..6u8).prop_map(|(device, number)| Op::StrayReply { device, number }),
         2 => (newest_first(), proptest::bool::weighted(0.8))
@@ -187,8 +196,8 @@ fn notifications() -> BoxedStrategy<Op> {
         Just(AttemptResult::Refused),
     ];
     prop_oneof![
-        4 => (any::<u8>(), result, proptest::bool::weighted(0.2))
-            .prop_map(|(work, result, again)| Op::Attempt { work, result, again }),
+        4 => (any::<u8>(), result, proptest::bool::weighted(0.2), prop_oneof![6 => Just(0), 1 => Just(1u32)])
+            .prop_map(|(work, result, again, ahead)| Op::Attempt { work, result, again, ahead }),
         3 => (any::<u8>(), effect_fate()).prop_map(|(effect, fate)| Op::Effect { effect, fate }),
         1 => (0..6u8).prop_map(|variant| Op::Subscriptions { variant }),
     ]
@@ -234,6 +243,16 @@ fn always() -> BoxedStrategy<Op> {
         ),
     ]
     .boxed()
+}
+
+fn order_fate() -> impl Strategy<Value = OrderFate> {
+    prop_oneof![
+        4 => Just(OrderFate::Written),
+        2 => Just(OrderFate::Acknowledged),
+        1 => Just(OrderFate::Refused),
+        2 => proptest::bool::weighted(0.3).prop_map(|never| OrderFate::NotSent { never }),
+        2 => (any::<bool>(), 0..2u8).prop_map(|(failed, text)| OrderFate::Answered { failed, text }),
+    ]
 }
 
 /// Picks from the end of a list, mostly the last few.
