@@ -142,6 +142,9 @@ impl SlotMachine {
         let Some(session) = device.session().filter(|_| device.wants_commands) else {
             return;
         };
+        if entry.row.handed == Some(session.epoch) {
+            return;
+        }
         let order = GatewayOrder::Command {
             id,
             number: entry.row.number,

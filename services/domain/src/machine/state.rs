@@ -104,7 +104,7 @@ pub(super) struct CommandEntry {
     pub(super) row: Command,
     /// Sessions that may have written it, oldest first; the last one is `row.handed`.
     holders: Vec<SessionEpoch>,
-    /// The last session that surely had not written it. Handed to the same one again, its word can no more be told
+    /// The newest session that surely had not written it. Handed to the same one again, its word can no more be told
     /// from a repetition of that, and does not count.
     not_sent: Option<SessionEpoch>,
     /// When it is handed out again to the session that had not written it, should that still want commands.
@@ -144,7 +144,7 @@ impl CommandEntry {
     pub(super) fn taken_from(&mut self, session: SessionEpoch, now: Millis) -> bool {
         let known = self.holders.len();
         self.holders.retain(|holder| *holder != session);
-        self.not_sent = Some(session);
+        self.not_sent = self.not_sent.max(Some(session));
         self.row.handed = self.holders.last().copied();
         let news = self.holders.len() != known;
         if news {

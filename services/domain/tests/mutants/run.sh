@@ -3,7 +3,7 @@
 #
 # Each *.patch beside this script removes one guard; its name begins with the invariant that the guard keeps. Run all,
 # or those whose names contain the first argument. Fails when a mutant lives, does not build or no longer applies.
-# PROPTEST_CASES sets how hard the tests look (2,000 histories each unless set).
+# STOKER_HISTORIES sets how hard the tests look (2,000 histories each unless set).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +13,7 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants
-export PROPTEST_CASES=${PROPTEST_CASES:-2000} PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
+export STOKER_HISTORIES=${STOKER_HISTORIES:-2000} PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
 # Each mutant is built once and run once: half the optimization, and no more than changed.
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_INCREMENTAL=true
 

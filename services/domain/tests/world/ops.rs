@@ -116,20 +116,39 @@ pub(crate) fn history(weights: Weights) -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op(weights), 1..120)
 }
 
-/// One device, few commands, many sessions and owners: what a ledger is easily wrong about.
+/// One device, few commands, many sessions and owners: what a ledger is easily wrong about. Made of short runs that go
+/// together, for one by one they seldom do.
 pub(crate) fn history_of_one_command() -> impl Strategy<Value = Vec<Op>> {
-    let op = prop_oneof![
-        2 => Just(Op::Command { device: 0, expires_in_s: 60 }),
-        4 => (0..2u8).prop_map(|gateway| Op::Connect { device: 0, gateway, will: None }),
-        6 => (0..2u8).prop_map(|session| Op::Wants { session, wanted: true }),
-        6 => Just(Op::AllEffects),
-        8 => ((0..3u8), order_fate()).prop_map(|(order, fate)| Op::Order { order, fate }),
-        8 => (0..5u8).prop_map(|report| Op::Report { report }),
-        2 => Just(Op::Crash { committed: 9, history: true, downtime_ms: 0 }),
-        1 => Just(Op::Cancel { command: 0 }),
-        3 => prop_oneof![Just(1_000), Just(2_000), Just(60_000)].prop_map(|ms| Op::Pass { ms }),
+    let command = Op::Command { device: 0, expires_in_s: 60 };
+    let wants = Op::Wants { session: 0, wanted: true };
+    let crash = Op::Crash { committed: 99, history: true, downtime_ms: 0 };
+    let connect = |gateway| Op::Connect { device: 0, gateway, will: None };
+    let run = prop_oneof![
+        3 => Just(vec![command, Op::AllEffects]),
+        4 => (0..2u8).prop_map(move |gateway| vec![connect(gateway), wants.clone(), Op::AllEffects]),
+        2 => Just(vec![Op::Pass { ms: 1_000 }, Op::AllEffects]),
+        1 => Just(vec![Op::Pass { ms: 60_000 }]),
+        1 => Just(vec![Op::Ended { session: 0, reason: EndReason::ByPlatform }]),
+        2 => (0..2u8).prop_map(|order| vec![Op::Order { order, fate: OrderFate::Written }]),
+        2 => (0..2u8).prop_map(|order| {
+            let acknowledged = Op::Order { order, fate: OrderFate::Acknowledged };
+            vec![Op::Order { order, fate: OrderFate::Written }, acknowledged]
+        }),
+        3 => ((0..2u8), order_fate())
+            .prop_map(|(order, fate)| vec![Op::Order { order, fate }, Op::Report { report: 0 }]),
+        3 => ((0..2u8), any::<bool>()).prop_map(|(order, never)| {
+            vec![Op::Order { order, fate: OrderFate::NotSent { never } }, Op::Report { report: 0 }]
+        }),
+        2 => (0..2u8).prop_map(|order| {
+            let not_sent = Op::Order { order, fate: OrderFate::NotSent { never: false } };
+            let wants = Op::Wants { session: 0, wanted: true };
+            vec![not_sent, Op::Report { report: 0 }, wants, Op::AllEffects]
+        }),
+        4 => (0..4u8).prop_map(|report| vec![Op::Report { report }]),
+        1 => Just(vec![crash]),
+        1 => Just(vec![Op::Cancel { command: 0 }]),
     ];
-    proptest::collection::vec(op, 1..60)
+    proptest::collection::vec(run, 1..24).prop_map(|runs| runs.concat())
 }
 
 fn op(weights: Weights) -> impl Strategy<Value = Op> {

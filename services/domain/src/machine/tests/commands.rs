@@ -186,6 +186,29 @@ fn what_came_back_is_tried_again_while_the_session_wants_it() {
 }
 
 #[test]
+fn what_came_back_from_one_session_is_not_given_twice_to_the_next() {
+    let (mut rig, first) = Rig::ready();
+    let id = rig.command("boiler-1", 60).0.id;
+    let (second, _) = rig.open("boiler-1", "g2");
+    assert_eq!(commanded(&rig.wants("boiler-1", second, true)), [(second, 1)]);
+    rig.not_sent(id, first, false);
+    assert_eq!(commanded(&rig.pass(1_000)), [], "it has it");
+}
+
+#[test]
+fn a_late_not_sent_of_an_older_session_does_not_hide_that_of_the_newest() {
+    let (mut rig, first) = Rig::ready();
+    let id = rig.command("boiler-1", 60).0.id;
+    let (second, _) = rig.open("boiler-1", "g2");
+    rig.wants("boiler-1", second, true);
+    rig.not_sent(id, second, false);
+    rig.not_sent(id, first, false);
+    assert_eq!(commanded(&rig.wants("boiler-1", second, true)), [(second, 1)]);
+    rig.not_sent(id, second, true);
+    assert_eq!(rig.outcome_at_expiry(id), CommandOutcome::Unknown, "a repetition says nothing of now");
+}
+
+#[test]
 fn a_repeated_not_sent_does_not_speak_for_a_second_hand_out() {
     let (mut rig, session) = Rig::ready();
     let id = rig.command("boiler-1", 60).0.id;
