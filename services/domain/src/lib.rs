@@ -11,6 +11,7 @@
 
 pub mod machine;
 pub mod model;
+pub mod ownership;
 pub mod payload;
 pub mod ports;
 pub mod settings;
