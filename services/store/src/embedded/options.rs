@@ -12,7 +12,7 @@ pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 /// What can be set when a store is opened.
 #[derive(Clone)]
 pub struct EmbeddedOptions {
-    /// Bytes of the database's own cache (128 MiB).
+    /// Bytes of the database's own cache (32 MiB).
     pub cache_bytes: usize,
     /// Requests that may wait for the writer or be under way; readings and the rest count apart (16,384).
     pub queue_items: usize,
@@ -40,7 +40,7 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         Self {
-            cache_bytes: 128 << 20,
+            cache_bytes: 32 << 20,
             queue_items: 16_384,
             queue_bytes: 64 << 20,
             queue_wait: Duration::from_secs(5),
