@@ -14,6 +14,8 @@ pub enum Input {
     OpenSession(OpenSession),
     /// A gateway reports about a session it holds or held.
     Session(SessionReport),
+    /// A gateway tells a new owner which sessions it holds. They go on; what is older than what is known is closed.
+    Announce(Announce),
     /// The gateway with this id is gone: whatever sessions it held are presumed lost.
     GatewayGone(crate::model::MemberId),
     /// A device's event. Faults raise and clear alarms. The output carries the event's append and its activity; an
@@ -78,6 +80,28 @@ pub struct OpenSession {
     pub device: DeviceKey,
     /// The connection.
     pub session: SessionInfo,
+}
+
+/// Sessions that a gateway holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Announce {
+    /// Which gateway.
+    pub gateway: crate::model::MemberId,
+    /// The sessions, each of a device of this slot.
+    pub sessions: Vec<HeldSession>,
+}
+
+/// A session that a gateway holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldSession {
+    /// Whose.
+    pub device: DeviceKey,
+    /// Which, as an earlier owner granted it.
+    pub epoch: SessionEpoch,
+    /// The connection.
+    pub session: SessionInfo,
+    /// The device takes commands over it.
+    pub commands_wanted: bool,
 }
 
 /// What a gateway says about a session. An epoch older than the newest changes nothing.

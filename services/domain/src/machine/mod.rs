@@ -13,7 +13,7 @@
 //!   [`SlotMachine::load`]. Receivers tell repeats by id and attempt.
 //!
 //! # What lives in memory only
-//! * Whether a session wants commands: a session that outlives its owner says so again.
+//! * Whether a session wants commands: a session that outlives its owner is announced, and that with it.
 //! * When a device was last heard of: after a load its interval starts anew, with the grace on top.
 //! * **The presumption that a session was lost.** A session that was under way when its owner or its gateway was lost
 //!   counts as ended by [`EndReason::PlatformCrash`](crate::EndReason). That is a guess, not a fact, and a fleet's worth
@@ -64,6 +64,7 @@
 //! | rows are complete | `draft.rs`, `state.rs` | `rows_are_complete`, `due_times_follow_from_rows` (`tests/world/compare.rs`) |
 
 mod alarms;
+mod announce;
 mod attributes;
 mod commands;
 mod devices;
@@ -97,8 +98,8 @@ use state::{CommandEntry, DeviceEntry, NotificationEntry};
 use timers::Timers;
 
 pub use input::{
-    AcknowledgeAlarm, CommandReport, CreateCommand, DevicePatch, Input, NewDevice, OpenSession,
-    PatchAttributes, SessionReport,
+    AcknowledgeAlarm, Announce, CommandReport, CreateCommand, DevicePatch, HeldSession, Input, NewDevice,
+    OpenSession, PatchAttributes, SessionReport,
 };
 pub use notifications::PENDING_NOTIFICATIONS_MAX;
 pub use output::{
@@ -148,6 +149,7 @@ impl SlotMachine {
         let reply = match input {
             Input::OpenSession(open) => self.open_session(open, &mut draft),
             Input::Session(report) => self.session_report(report, &mut draft),
+            Input::Announce(announce) => self.announce(announce, &mut draft),
             Input::GatewayGone(gateway) => self.gateway_gone(&gateway, &mut draft),
             Input::Event(event) => self.device_event(event, &mut draft),
             Input::CreateCommand(create) => self.create_command(create, &mut draft),

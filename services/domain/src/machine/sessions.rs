@@ -27,7 +27,7 @@ impl SlotMachine {
     }
 
     /// The device is here, as `epoch`: whatever was awaited of an earlier session is over, its will too.
-    fn begin_session(
+    pub(super) fn begin_session(
         &mut self,
         key: &DeviceKey,
         epoch: SessionEpoch,
@@ -202,7 +202,7 @@ impl Absence {
 }
 
 /// True when the end of this session is a guess of ours.
-fn is_presumed(presence: &Presence) -> bool {
+pub(super) fn is_presumed(presence: &Presence) -> bool {
     presence.ended.is_some_and(|(_, reason)| reason == EndReason::PlatformCrash)
 }
 
