@@ -1,5 +1,6 @@
 //! From the wire's messages to domain types and back. Everything that comes in is checked here.
 
+pub mod bus;
 mod enums;
 mod model;
 mod subscription;
