@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) ending_sessions: Semaphore,
     pub(crate) stats: Arc<GatewayStats>,
     made_ids: AtomicU64,
+    arrivals: AtomicU64,
 }
 
 impl Shared {
@@ -61,12 +62,18 @@ impl Shared {
             ending_sessions: Semaphore::new(SESSION_CALLS),
             stats,
             made_ids: AtomicU64::new(0),
+            arrivals: AtomicU64::new(0),
         }
     }
 
     /// Now, in milliseconds since the epoch, never going back.
     pub(crate) fn now(&self) -> Millis {
         self.clock.now_ms()
+    }
+
+    /// Where a CONNECT that was just read stands among all of this gateway.
+    pub(crate) fn next_arrival(&self) -> u64 {
+        self.arrivals.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// An id for an event that came without: this process is fresh and random, so a count is unique.

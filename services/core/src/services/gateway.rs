@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stoker_domain::machine::{
-    CommandReport, EventVerdict, Input, OpenSession, PatchAttributes, Reply, SessionReport,
+    CommandReport, EventVerdict, Input, OpenSession, PatchAttributes, Reply, SessionRefusal, SessionReport,
 };
 use stoker_domain::model::{CommandId, DeviceKey, EndReason, Millis, SessionInfo, Will};
 use stoker_proto::convert::{self, WireError};
@@ -145,15 +145,27 @@ impl GatewayService for Gateways {
                 Some(Will { event: convert::event_from_wire(will.event)?, delay_ms: will.delay_ms })
             }
         };
+        let arrival = request.arrival;
         let session = SessionInfo {
             gateway: convert::id("gateway", &request.gateway)?,
             address: request.address,
             protocol: request.protocol,
             will,
         };
-        let open = Input::OpenSession(OpenSession { device: device.clone(), session });
+        let open = Input::OpenSession(OpenSession { device: device.clone(), session, arrival });
         let Reply::Session(grant) = self.apply(&device, open).await? else { return Err(wrong_reply()) };
-        let grant = grant.map_err(|_| wrong())?;
+        let grant = match grant {
+            Ok(grant) => grant,
+            Err(SessionRefusal::NotFound) => return Err(wrong()),
+            Err(SessionRefusal::Superseded) => {
+                let reply = wire::OpenSessionReply {
+                    device: Some(convert::device_ref(&device)),
+                    superseded: true,
+                    ..wire::OpenSessionReply::default()
+                };
+                return Ok(Response::new(reply));
+            }
+        };
         // A credential that changed before the grant found no session to close; one that changes from now on does.
         let checked = self.credentials.check(shown).await;
         if checked.map_err(|error| credential_status(&error))?.as_ref() != Some(&device) {
@@ -168,6 +180,7 @@ impl GatewayService for Gateways {
             device: Some(convert::device_ref(&device)),
             epoch: Some(convert::epoch_to_wire(grant.epoch)),
             stamp_floor,
+            superseded: false,
         }))
     }
 

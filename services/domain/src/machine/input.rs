@@ -80,6 +80,9 @@ pub struct OpenSession {
     pub device: DeviceKey,
     /// The connection.
     pub session: SessionInfo,
+    /// Counts the CONNECTs of that gateway, from 1. Of two of one device the greater came later, whichever gets here
+    /// first: credentials take different times to check. Zero: not told.
+    pub arrival: u64,
 }
 
 /// Sessions that a gateway holds.

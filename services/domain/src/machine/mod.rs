@@ -104,6 +104,7 @@ pub use input::{
 pub use notifications::PENDING_NOTIFICATIONS_MAX;
 pub use output::{
     CommandRefusal, DeviceRefusal, Dispatch, Effect, EventVerdict, NotFound, Output, Reply, SessionGrant,
+    SessionRefusal,
 };
 pub use query::{Counts, DeviceView};
 pub use timers::TICK_LIMIT;

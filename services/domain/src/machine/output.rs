@@ -54,7 +54,7 @@ pub enum Reply {
     #[default]
     Done,
     /// To `OpenSession`.
-    Session(Result<SessionGrant, NotFound>),
+    Session(Result<SessionGrant, SessionRefusal>),
     /// To `Event`.
     Event(EventVerdict),
     /// To `CreateCommand` and `CancelCommand`.
@@ -74,6 +74,15 @@ pub struct SessionGrant {
     pub epoch: SessionEpoch,
     /// The session it takes over, if one was under way.
     pub replaced: Option<Box<Presence>>,
+}
+
+/// Why a session is not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionRefusal {
+    /// No such device.
+    NotFound,
+    /// The same gateway has taken a later CONNECT of this device, and that was granted before.
+    Superseded,
 }
 
 /// Nothing there has that name.

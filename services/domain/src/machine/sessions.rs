@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::state::DeviceEntry;
 use super::timers::Subject;
-use super::{Dispatch, Effect, NotFound, OpenSession, Reply, SessionGrant, SessionReport, SlotMachine};
+use super::{Dispatch, Effect, OpenSession, Reply, SessionGrant, SessionRefusal, SessionReport, SlotMachine};
 use crate::model::{DeviceKey, EndReason, MemberId, Millis, Presence, SessionEpoch, SessionInfo};
 use crate::ports::bus::{Activity, GatewayOrder, ToGateway};
 use crate::ports::store::StateKey;
@@ -11,10 +11,15 @@ use crate::settings::Settings;
 
 impl SlotMachine {
     pub(super) fn open_session(&mut self, open: OpenSession, draft: &mut Draft<'_>) -> Reply {
-        let OpenSession { device: key, session } = open;
+        let OpenSession { device: key, session, arrival } = open;
         let Some(entry) = self.entry(&key) else {
-            return Reply::Session(Err(NotFound));
+            return Reply::Session(Err(SessionRefusal::NotFound));
         };
+        let same_gateway =
+            entry.presence.as_ref().is_some_and(|presence| presence.session.gateway == session.gateway);
+        if same_gateway && arrival > 0 && arrival < entry.arrival {
+            return Reply::Session(Err(SessionRefusal::Superseded));
+        }
         let previous = entry.presence.clone();
         let replaced = entry.session().cloned();
         if let Some(zombie) = previous.filter(|previous| may_live_elsewhere(previous, &session)) {
@@ -23,6 +28,9 @@ impl SlotMachine {
         self.granted += 1;
         let epoch = SessionEpoch { slot: self.epoch, counter: self.granted };
         self.begin_session(&key, epoch, session, draft);
+        if let Some(entry) = self.entry_mut(&key) {
+            entry.arrival = arrival;
+        }
         Reply::Session(Ok(SessionGrant { epoch, replaced: replaced.map(Box::new) }))
     }
 

@@ -33,6 +33,8 @@ pub(super) struct DeviceEntry {
     pub(super) presence: Option<Presence>,
     pub(super) attributes: Option<Attributes>,
     pub(super) counters: DeviceCounters,
+    /// Where the newest session's CONNECT stands among those of its gateway.
+    pub(super) arrival: u64,
     /// Whether the session under way can take commands.
     pub(super) wants_commands: bool,
     /// From when on the expected interval is counted: the newest sign of life, or the end of the grace after one could
@@ -62,6 +64,7 @@ impl DeviceEntry {
             presence: None,
             attributes: None,
             counters,
+            arrival: 0,
             wants_commands: false,
             heard,
             look_at: heard,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stoker_domain::machine::{
-    Effect, EventVerdict, Input, Output, PENDING_NOTIFICATIONS_MAX, Reply, SessionReport,
+    Effect, EventVerdict, Input, Output, PENDING_NOTIFICATIONS_MAX, Reply, SessionRefusal, SessionReport,
 };
 use stoker_domain::ports::bus::GatewayOrder;
 use stoker_domain::ports::store::{Append, Change, StateKey, StateRow};
@@ -100,9 +100,16 @@ fn a_report_of_an_older_session_changes_nothing(world: &World, step: &Step<'_>) 
 
 /// Invariant 2: of two sessions the later one has the greater epoch, whatever was lost in between; and it is presence.
 fn sessions_only_get_newer(world: &World, step: &Step<'_>) {
-    let (Input::OpenSession(open), Reply::Session(Ok(grant))) = (step.input, &step.output.reply) else {
-        return;
+    let Input::OpenSession(open) = step.input else { return };
+    let newest = world.truth.arrived_at.get(&open.device);
+    let overtaken =
+        newest.is_some_and(|(gateway, arrival)| *gateway == open.session.gateway && *arrival > open.arrival);
+    let Reply::Session(Ok(grant)) = &step.output.reply else {
+        let refused = Reply::Session(Err(SessionRefusal::Superseded));
+        assert_eq!(step.output.reply == refused, overtaken, "{open:?} after {newest:?}");
+        return assert!(step.output.changes.is_empty() && step.output.immediate.is_empty());
     };
+    assert!(!overtaken, "{open:?} after {newest:?}");
     assert!(grant.epoch > world.truth.granted, "{} after {}", grant.epoch, world.truth.granted);
     let view = world.machine.device(&open.device).unwrap();
     let presence = view.presence.unwrap();

@@ -34,7 +34,7 @@ fn fault(device: u8, code: u8, id: &str, severity: Severity, cleared: bool) -> E
 impl World {
     pub(crate) fn step(&mut self, op: &Op) {
         match op {
-            Op::Connect { device, gateway, will } => {
+            Op::Connect { device, gateway, will, late } => {
                 let will = will.map(|will| {
                     let id = format!("will-{}-{}", self.epoch, self.sessions.len());
                     let event = fault(*device, will.code, &id, Severity::Major, false);
@@ -46,7 +46,9 @@ impl World {
                     protocol: "mqtt-5".to_owned(),
                     will,
                 };
-                self.apply(Input::OpenSession(OpenSession { device: key(*device), session }));
+                self.arrivals += u64::from(!late);
+                let arrival = if *late { 1 } else { self.arrivals };
+                self.apply(Input::OpenSession(OpenSession { device: key(*device), session, arrival }));
             }
             Op::Ended { session, reason } => {
                 if let Some(at) = pick(&self.sessions, *session) {

@@ -81,6 +81,8 @@ pub(crate) struct World {
     /// Attempts in the notifiers' durable queue.
     pub(crate) work: Vec<OutboxEntry>,
     pub(crate) sessions: Vec<Session>,
+    /// How many CONNECTs the gateways have taken.
+    pub(crate) arrivals: u64,
     /// How often each gateway was started.
     pub(crate) lives: [u32; 2],
     pub(crate) orders: Vec<Order>,
@@ -183,6 +185,7 @@ impl World {
             effects: Vec::new(),
             work: Vec::new(),
             sessions: Vec::new(),
+            arrivals: 1,
             lives: [0; 2],
             orders: Vec::new(),
             reports: Vec::new(),

@@ -7,8 +7,8 @@ use stoker_domain::{AttemptResult, EndReason, Severity};
 /// Something that happens.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    /// A device connects to a gateway.
-    Connect { device: u8, gateway: u8, will: Option<Will> },
+    /// A device connects to a gateway. `late`: it did so before all others, but its credential took long to check.
+    Connect { device: u8, gateway: u8, will: Option<Will>, late: bool },
     /// A gateway tells how a session ended that it holds or held, perhaps again, perhaps late.
     Ended { session: u8, reason: EndReason },
     /// A gateway tells that a session wants commands, or no longer does.
@@ -122,7 +122,7 @@ pub(crate) fn history_of_one_command() -> impl Strategy<Value = Vec<Op>> {
     let command = Op::Command { device: 0, expires_in_s: 60 };
     let wants = Op::Wants { session: 0, wanted: true };
     let crash = Op::Crash { committed: 99, history: true, downtime_ms: 0 };
-    let connect = |gateway| Op::Connect { device: 0, gateway, will: None };
+    let connect = |gateway| Op::Connect { device: 0, gateway, will: None, late: false };
     let run = prop_oneof![
         3 => Just(vec![command, Op::AllEffects]),
         4 => (0..2u8).prop_map(move |gateway| vec![connect(gateway), wants.clone(), Op::AllEffects]),
@@ -171,8 +171,8 @@ fn sessions() -> BoxedStrategy<Op> {
             .prop_map(|(code, delay_ms)| Will { code, delay_ms }),
     );
     prop_oneof![
-        4 => (0..4u8, 0..2u8, will)
-            .prop_map(|(device, gateway, will)| Op::Connect { device, gateway, will }),
+        4 => (0..4u8, 0..2u8, will, proptest::bool::weighted(0.2))
+            .prop_map(|(device, gateway, will, late)| Op::Connect { device, gateway, will, late }),
         5 => (newest_first(), reason()).prop_map(|(session, reason)| Op::Ended { session, reason }),
         2 => (newest_first(), any::<bool>()).prop_map(|(session, wanted)| Op::Wants { session, wanted }),
         1 => (0..2u8).prop_map(|gateway| Op::GatewayDies { gateway }),

@@ -6,8 +6,8 @@ use stoker_domain::machine::{CommandReport, Effect, Input, Reply, SessionReport}
 use stoker_domain::ports::store::{Append, Change, StateKey, StateRow};
 use stoker_domain::{
     AlarmId, AlarmKind, AlarmState, ChannelKind, CommandId, CommandOutcome, CommandState, DeviceKey,
-    EndReason, EventId, Millis, Notification, NotificationId, NotificationState, NotificationStep, Presence,
-    SessionEpoch, Settings,
+    EndReason, EventId, MemberId, Millis, Notification, NotificationId, NotificationState, NotificationStep,
+    Presence, SessionEpoch, Settings,
 };
 
 use super::Step;
@@ -60,6 +60,8 @@ pub(crate) struct Truth {
     pub(crate) published: BTreeSet<NotificationId>,
     /// The greatest epoch ever granted.
     pub(crate) granted: SessionEpoch,
+    /// The gateway of the newest session that this owner has granted to each device, and the number of its CONNECT there.
+    pub(crate) arrived_at: BTreeMap<DeviceKey, (MemberId, u64)>,
     /// Devices that were here and are not.
     pub(crate) away: BTreeMap<DeviceKey, Away>,
     /// From when on the interval of a device may be counted at the earliest.
@@ -102,6 +104,8 @@ impl Truth {
             Input::OpenSession(open) => {
                 if let Reply::Session(Ok(grant)) = &step.output.reply {
                     self.granted = grant.epoch;
+                    let at = (open.session.gateway.clone(), open.arrival);
+                    self.arrived_at.insert(open.device.clone(), at);
                     self.away.remove(&open.device);
                     self.count_from(&open.device, now);
                     self.waved_off.remove(&open.device);
@@ -163,6 +167,7 @@ impl Truth {
                 }
             }
             Input::RemoveDevice(key) => {
+                self.arrived_at.remove(key);
                 self.away.remove(key);
                 self.counts_from.remove(key);
                 self.waved_off.remove(key);
@@ -257,6 +262,7 @@ impl Truth {
     pub(crate) fn loaded(&mut self, now: Millis, rows: &Rows, settings: &Settings) {
         self.loaded_at = now;
         self.waved_off = self.waved_off_for_good.clone();
+        self.arrived_at.clear();
         self.away.clear();
         self.counts_from.clear();
         self.hand_out_again.clear();

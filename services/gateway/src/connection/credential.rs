@@ -111,6 +111,7 @@ pub(super) fn request(
         address: peer.address.to_string(),
         protocol: format!("{version}{}", if peer.tls { "+tls" } else { "" }),
         will,
+        arrival: shared.next_arrival(),
     };
     (Some((request, dropped)), name)
 }
@@ -138,6 +139,10 @@ pub(super) async fn open(
             };
         }
     };
+    if reply.superseded {
+        tracing::debug!(%address, "the device has connected anew meanwhile");
+        return Opened::Refused(Refusal::Unavailable);
+    }
     let (Ok(device), Ok(epoch)) =
         (convert::device_key(reply.device.as_ref()), convert::epoch_from_wire(reply.epoch))
     else {

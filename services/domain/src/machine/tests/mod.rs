@@ -134,7 +134,7 @@ impl Rig {
             protocol: "mqtt-5".to_owned(),
             will,
         };
-        let output = self.apply(Input::OpenSession(OpenSession { device: key(device), session }));
+        let output = self.apply(Input::OpenSession(OpenSession { device: key(device), session, arrival: 0 }));
         match &output.reply {
             Reply::Session(Ok(grant)) => (grant.epoch, output),
             other => panic!("{other:?}"),

@@ -22,8 +22,8 @@ fn an_unknown_device_gets_no_session() {
     let mut rig = Rig::new();
     let session =
         SessionInfo { gateway: gateway("g"), address: String::new(), protocol: String::new(), will: None };
-    let output = rig.apply(Input::OpenSession(OpenSession { device: key("boiler-2"), session }));
-    assert_eq!(output, Output { reply: Reply::Session(Err(NotFound)), ..nothing() });
+    let output = rig.apply(Input::OpenSession(OpenSession { device: key("boiler-2"), session, arrival: 0 }));
+    assert_eq!(output, Output { reply: Reply::Session(Err(SessionRefusal::NotFound)), ..nothing() });
 }
 
 #[test]
@@ -38,6 +38,27 @@ fn a_new_session_takes_the_old_one_over_and_closes_it_at_once() {
     let grant = SessionGrant { epoch: second, replaced: Some(Box::new(before)) };
     assert_eq!(output.reply, Reply::Session(Ok(grant)));
     assert_eq!(rig.presence("boiler-1").epoch, second);
+}
+
+#[test]
+fn of_two_connects_at_one_gateway_the_later_stays_whichever_gets_here_first() {
+    let mut rig = Rig::new();
+    let open = |name: &str, arrival| {
+        let (address, protocol) = ("192.0.2.1:1".to_owned(), "mqtt-5".to_owned());
+        let session = SessionInfo { gateway: gateway(name), address, protocol, will: None };
+        Input::OpenSession(OpenSession { device: key("boiler-1"), session, arrival })
+    };
+    rig.apply(open("g1", 2));
+    let newest = rig.presence("boiler-1");
+    let superseded = Output { reply: Reply::Session(Err(SessionRefusal::Superseded)), ..nothing() };
+    assert_eq!(rig.apply(open("g1", 1)), superseded);
+    assert_eq!(rig.presence("boiler-1"), newest);
+    rig.end("boiler-1", newest.epoch, EndReason::Cut);
+    assert_eq!(rig.apply(open("g1", 1)), superseded, "also once it is over");
+    for (name, arrival) in [("g1", 3), ("g2", 1), ("g1", 4), ("g1", 0)] {
+        let output = rig.apply(open(name, arrival));
+        assert!(matches!(output.reply, Reply::Session(Ok(_))), "{name} {arrival}: gateways count apart");
+    }
 }
 
 #[test]

@@ -1,0 +1,7 @@
+//! Core as gateways, portals and devices meet it: over gRPC and MQTT, with the embedded store on a real disk.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod device;
+mod platform;
+mod sessions;
