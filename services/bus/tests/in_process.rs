@@ -11,7 +11,7 @@ mod tests {
     use futures_util::future::join_all;
     use proptest::prelude::*;
     use stoker_bus::{InProcessBus, Limits, Snapshot};
-    use stoker_domain::ports::bus::{Bus, BusError, Feed};
+    use stoker_domain::ports::bus::{Bus, BusError, Feed, GatewayItem};
     use tokio::time::Instant;
 
     use super::contract::fixtures::{activity, gateway, number_of, to_gateway, work};
@@ -41,6 +41,23 @@ mod tests {
         a_full_gateway_queue_refuses_the_newest(4),
         the_feed_reaches_everybody_who_listens,
         a_slow_listener_is_told_how_much_it_lost(8),
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_contract_allows_time_for_happens_at_once_here() {
+        let bus = InProcessBus::new(&small());
+        let member = gateway("gw-1");
+        let mut consumer = bus.consume_gateway(&member).await.unwrap();
+        for n in 0..4 {
+            bus.publish_to_gateway(&member, to_gateway(n)).await.unwrap();
+        }
+        consumer.next().await.unwrap();
+        assert_eq!(bus.publish_to_gateway(&member, to_gateway(4)).await, Ok(()), "taking makes room");
+        drop(consumer);
+        let returned = bus.publish_to_gateway(&member, to_gateway(5)).await;
+        assert_eq!(returned, Err(BusError::Returned("gw-1".into())));
+        drop(bus.consume_feed().await.unwrap());
+        assert!(!bus.feed_wanted());
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -171,12 +188,16 @@ mod tests {
         bus.publish_to_gateway(&member, to_gateway(1)).await.unwrap();
         let mut new = bus.consume_gateway(&member).await.unwrap();
         bus.publish_to_gateway(&member, to_gateway(2)).await.unwrap();
-        assert_eq!(old.next().await, Some(to_gateway(1)), "what was accepted is not taken away");
+        assert_eq!(
+            old.next().await,
+            Some(GatewayItem::Message(to_gateway(1))),
+            "what was accepted is not taken away"
+        );
         assert_eq!(old.next().await, None);
         drop(old);
         bus.publish_to_gateway(&member, to_gateway(3)).await.unwrap();
-        assert_eq!(new.next().await, Some(to_gateway(2)));
-        assert_eq!(new.next().await, Some(to_gateway(3)));
+        assert_eq!(new.next().await, Some(GatewayItem::Message(to_gateway(2))));
+        assert_eq!(new.next().await, Some(GatewayItem::Message(to_gateway(3))));
         assert_eq!(bus.snapshot().gateways, 1);
         drop(new);
         assert_eq!(bus.snapshot().gateways, 0);
@@ -207,7 +228,7 @@ mod tests {
 
         assert_eq!(feed.next().await, Some(Feed::Activity(activity(1).into())));
         assert_eq!(feed.next().await, None);
-        assert_eq!(gateway_queue.next().await, Some(to_gateway(1)));
+        assert_eq!(gateway_queue.next().await, Some(GatewayItem::Message(to_gateway(1))));
         assert_eq!(gateway_queue.next().await, None);
 
         assert_eq!(bus.publish_work(work(9)).await, Err(BusError::Closed));

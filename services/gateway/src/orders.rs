@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use stoker_domain::model::{Slot, SlotEpoch};
-use stoker_domain::ports::bus::{GatewayConsumer, GatewayOrder, ToGateway};
+use stoker_domain::ports::bus::{GatewayConsumer, GatewayItem, GatewayOrder, ToGateway};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,11 +32,14 @@ pub(crate) async fn run(
             Some(_) = reports.join_next(), if reports.len() >= REPORTS => continue,
             message = orders.next(), if reports.len() < REPORTS => message,
         };
-        let Some(message) = message else {
-            if shutdown.is_cancelled() {
-                break;
+        let message = match message {
+            Some(GatewayItem::Message(message)) => message,
+            Some(GatewayItem::Resumed) => {
+                tracing::warn!("the gateway's queue is a new one: orders of the moments before may be lost");
+                continue;
             }
-            return Err("the bus has closed the gateway's queue".to_owned());
+            None if shutdown.is_cancelled() => break,
+            None => return Err("the bus has closed the gateway's queue".to_owned()),
         };
         while reports.try_join_next().is_some() {}
         let seen = newest.entry(message.slot).or_insert(message.epoch);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use stoker_domain::MemberId;
-use stoker_domain::ports::bus::{BusError, GatewayConsumer, ToGateway};
+use stoker_domain::ports::bus::{BusError, GatewayConsumer, GatewayItem, ToGateway};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 #[derive(Debug)]
@@ -80,8 +80,8 @@ pub(super) struct Consumer {
 
 #[async_trait]
 impl GatewayConsumer for Consumer {
-    async fn next(&mut self) -> Option<ToGateway> {
-        self.receiver.recv().await
+    async fn next(&mut self) -> Option<GatewayItem> {
+        self.receiver.recv().await.map(GatewayItem::Message)
     }
 }
 

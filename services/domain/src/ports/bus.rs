@@ -5,6 +5,8 @@
 //! * a **durable** publish (notification work) is confirmed when the durable queue has it for good, or every durable
 //!   consumer has acknowledged it; what was not acknowledged is delivered again, so consumers are idempotent;
 //! * a publish to a **gateway** is returned when that gateway has no queue, and refused when its queue is full;
+//! * a gateway whose queue had to be made anew is told so ([`GatewayItem::Resumed`]): what was confirmed before that
+//!   and has not come may be lost, and the gateway announces its sessions again;
 //! * the **live feed** is lossy: a consumer that is too slow loses messages and is told how many;
 //! * every queue is bounded; a publisher waits or is refused, memory does not grow.
 
@@ -26,6 +28,9 @@ pub enum BusError {
     /// The queue is at its bound.
     #[error("the queue of {0} is full")]
     Full(String),
+    /// The bus cannot be reached. Nothing was sent.
+    #[error("the bus cannot be reached, nothing was sent: {0}")]
+    Unavailable(String),
     /// Not known whether it arrived.
     #[error("no confirmation from the bus: {0}")]
     Unconfirmed(String),
@@ -113,11 +118,21 @@ pub trait WorkConsumer: Send {
     async fn next(&mut self) -> Option<Box<dyn WorkDelivery>>;
 }
 
+/// What comes out of a gateway's queue.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GatewayItem {
+    /// A message.
+    Message(ToGateway),
+    /// The queue is a new one: the connection to the bus was lost. Messages published before this, and confirmed, may
+    /// never come; all that is published from now on does.
+    Resumed,
+}
+
 /// A gateway's exclusive queue.
 #[async_trait]
 pub trait GatewayConsumer: Send {
-    /// The next message. `None` when the bus closes.
-    async fn next(&mut self) -> Option<ToGateway>;
+    /// The next item. `None` when the bus closes.
+    async fn next(&mut self) -> Option<GatewayItem>;
 }
 
 /// What comes out of a live feed.
