@@ -2,6 +2,7 @@
 //! crate's `tests/properties.rs`.
 
 mod alarms;
+mod announce;
 mod bounds;
 mod commands;
 mod devices;
