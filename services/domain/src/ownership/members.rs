@@ -64,13 +64,8 @@ impl Members {
                     seen.peer = peer;
                 }
                 None => {
-                    let seen = Seen {
-                        peer: peer.clone(),
-                        changed: ended,
-                        proven: false,
-                        dead: false,
-                        listed: true,
-                    };
+                    let seen =
+                        Seen { peer: peer.clone(), changed: ended, proven: false, dead: false, listed: true };
                     self.seen.insert(peer.id, seen);
                 }
             }
@@ -79,7 +74,8 @@ impl Members {
             seen.dead |= began - seen.changed >= DEAD_AFTER_MS;
         }
         self.last_read = Some(began);
-        let (seen, gone) = std::mem::take(&mut self.seen).into_iter().partition(|(_, seen)| seen.listed || !seen.dead);
+        let (seen, gone) =
+            std::mem::take(&mut self.seen).into_iter().partition(|(_, seen)| seen.listed || !seen.dead);
         self.seen = seen;
         self.unlisted.extend(BTreeMap::into_iter(gone).map(|(id, seen)| (id, seen.changed)));
         while self.unlisted.len() > REMEMBERED {

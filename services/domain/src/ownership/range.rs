@@ -39,6 +39,18 @@ impl SlotRange {
         if first > last { Err(RangeError::Empty { first, last }) } else { Ok(Self { first, last }) }
     }
 
+    /// Its first slot.
+    #[must_use]
+    pub fn first(self) -> Slot {
+        Slot(self.first)
+    }
+
+    /// Its last slot.
+    #[must_use]
+    pub fn last(self) -> Slot {
+        Slot(self.last)
+    }
+
     /// True when it has this slot.
     #[must_use]
     pub fn contains(self, slot: Slot) -> bool {
