@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::slots::{SlotError, Slots};
 
-/// The least length of a token that a caller brings.
+/// The least length of a token that a caller brings, in characters.
 pub(crate) const TOKEN_MIN: usize = 16;
 /// The greatest; longer ones would only cost time to hash.
 pub(crate) const TOKEN_MAX: usize = 256;
@@ -207,7 +207,7 @@ impl Credentials {
     }
 
     async fn check_token(&self, token: &str) -> Result<Option<DeviceKey>, CredentialError> {
-        if token.is_empty() || token.len() > TOKEN_MAX {
+        if token.is_empty() || token.chars().count() > TOKEN_MAX {
             return Ok(None);
         }
         let hash = self.hash_token(token);
@@ -230,7 +230,7 @@ impl Credentials {
             None => (Ok(OrganizationId::default_organization()), DeviceId::new(user_name)),
         };
         let (Ok(organization), Ok(device)) = (organization, device) else { return Ok(None) };
-        if password.len() > PASSWORD_MAX {
+        if password.chars().count() > PASSWORD_MAX {
             return Ok(None);
         }
         let key = DeviceKey::new(organization, device);

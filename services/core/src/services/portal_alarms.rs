@@ -15,7 +15,7 @@ use super::lists;
 use super::portal::Portals;
 use super::{slot_status, store_status, wrong_reply};
 
-/// Bytes of a note.
+/// Characters of a note.
 const NOTE_MOST: usize = 1_024;
 
 fn no_alarm(id: &str) -> Status {
@@ -93,8 +93,10 @@ impl Portals {
         &self,
         request: wire::AcknowledgeAlarmRequest,
     ) -> Result<wire::AlarmReply, Status> {
-        if request.note.as_ref().is_some_and(|note| note.len() > NOTE_MOST) {
-            return Err(ProblemKind::InvalidRequest.status(format!("a note has at most {NOTE_MOST} bytes")));
+        if request.note.as_ref().is_some_and(|note| note.chars().count() > NOTE_MOST) {
+            return Err(
+                ProblemKind::InvalidRequest.status(format!("a note has at most {NOTE_MOST} characters"))
+            );
         }
         let mut alarm = self.look_up_alarm(&request.organization, &request.id).await?;
         let id = alarm.id;

@@ -18,7 +18,7 @@ use super::{slot_status, store_status, wrong_reply};
 /// The greatest wait for the end of a command.
 const WAIT_MOST_MS: u32 = 60_000;
 
-/// Bytes of a method's name.
+/// Characters of a method's name.
 const METHOD_MOST: usize = 128;
 
 fn no_command(id: &str) -> Status {
@@ -50,8 +50,8 @@ impl Portals {
         let invalid = |detail: String| ProblemKind::InvalidRequest.status(detail);
         let device = convert::device_key(request.device.as_ref())?;
         let settings = &self.shared.settings;
-        if request.method.is_empty() || request.method.len() > METHOD_MOST {
-            return Err(invalid(format!("method has 1 to {METHOD_MOST} bytes")));
+        if request.method.is_empty() || request.method.chars().count() > METHOD_MOST {
+            return Err(invalid(format!("method has 1 to {METHOD_MOST} characters")));
         }
         let params = if request.params.is_empty() { "{}".to_owned() } else { request.params };
         if params.len() > settings.command_params_max {

@@ -16,7 +16,7 @@ use super::portal::Portals;
 use super::{credential_status, slot_status, store_status, wrong_reply};
 use crate::credentials::{Credentials, PASSWORD_MAX, TOKEN_MAX, TOKEN_MIN};
 
-/// Tags of one device, and bytes of one of them.
+/// Tags of one device, and characters of one of them.
 const TAGS_MOST: usize = 64;
 const TEXT_MOST: usize = 256;
 
@@ -42,8 +42,8 @@ fn invalid(detail: impl Into<String>) -> Status {
 
 fn text(field: &'static str, text: Option<String>) -> Result<Option<String>, Status> {
     match text {
-        Some(text) if text.len() > TEXT_MOST => {
-            Err(invalid(format!("{field} has at most {TEXT_MOST} bytes")))
+        Some(text) if text.chars().count() > TEXT_MOST => {
+            Err(invalid(format!("{field} has at most {TEXT_MOST} characters")))
         }
         Some(text) if text.is_empty() => Ok(None),
         text => Ok(text),
@@ -55,8 +55,8 @@ fn site(site: Option<String>) -> Result<Option<SiteId>, Status> {
 }
 
 fn tags(tags: Vec<String>) -> Result<Vec<String>, Status> {
-    if tags.len() > TAGS_MOST || tags.iter().any(|tag| tag.is_empty() || tag.len() > TEXT_MOST) {
-        return Err(invalid(format!("a device has at most {TAGS_MOST} tags of 1 to {TEXT_MOST} bytes")));
+    if tags.len() > TAGS_MOST || tags.iter().any(|tag| tag.is_empty() || tag.chars().count() > TEXT_MOST) {
+        return Err(invalid(format!("a device has at most {TAGS_MOST} tags of 1 to {TEXT_MOST} characters")));
     }
     Ok(tags)
 }
@@ -71,7 +71,7 @@ fn interval(seconds: Option<u32>) -> Result<Option<u32>, Status> {
 }
 
 fn token(token: &str) -> Result<(), Status> {
-    if (TOKEN_MIN..=TOKEN_MAX).contains(&token.len()) && !token.chars().any(char::is_control) {
+    if (TOKEN_MIN..=TOKEN_MAX).contains(&token.chars().count()) && !token.chars().any(char::is_control) {
         return Ok(());
     }
     Err(ProblemKind::InvalidToken
@@ -79,10 +79,10 @@ fn token(token: &str) -> Result<(), Status> {
 }
 
 fn password(password: &str) -> Result<(), Status> {
-    if (1..=PASSWORD_MAX).contains(&password.len()) {
+    if (1..=PASSWORD_MAX).contains(&password.chars().count()) {
         return Ok(());
     }
-    Err(invalid(format!("a password has 1 to {PASSWORD_MAX} bytes")))
+    Err(invalid(format!("a password has 1 to {PASSWORD_MAX} characters")))
 }
 
 type Found = (Device, Option<Presence>, Option<Attributes>);

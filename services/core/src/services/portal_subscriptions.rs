@@ -28,8 +28,8 @@ fn no_subscription(id: &str) -> Status {
 }
 
 fn check_name(name: &str) -> Result<(), Status> {
-    if name.is_empty() || name.len() > TEXT_MOST {
-        return Err(invalid(format!("name has 1 to {TEXT_MOST} bytes")));
+    if name.is_empty() || name.chars().count() > TEXT_MOST {
+        return Err(invalid(format!("name has 1 to {TEXT_MOST} characters")));
     }
     Ok(())
 }
@@ -43,8 +43,8 @@ fn check_match(matching: &Match) -> Result<(), Status> {
                 "match.{name} has 1 to {PATTERNS_MOST} items; leave it out to match all"
             )));
         }
-        if list.iter().any(|pattern| pattern.is_empty() || pattern.len() > TEXT_MOST) {
-            return Err(invalid(format!("an item of match.{name} has 1 to {TEXT_MOST} bytes")));
+        if list.iter().any(|pattern| pattern.is_empty() || pattern.chars().count() > TEXT_MOST) {
+            return Err(invalid(format!("an item of match.{name} has 1 to {TEXT_MOST} characters")));
         }
     }
     Ok(())
@@ -71,8 +71,8 @@ fn check_channels(deliver: &[Channel]) -> Result<(), Status> {
                 {
                     return Err(invalid(format!("url is an http or https URL of at most {URL_MOST} bytes")));
                 }
-                if secret.is_empty() || secret.len() > SECRET_MOST {
-                    return Err(invalid(format!("secret has 1 to {SECRET_MOST} bytes")));
+                if secret.is_empty() || secret.chars().count() > SECRET_MOST {
+                    return Err(invalid(format!("secret has 1 to {SECRET_MOST} characters")));
                 }
             }
         }
