@@ -1,6 +1,6 @@
 //! The lane of readings: one stream to core. What comes while a batch is under way forms the next one; no timer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -234,7 +234,17 @@ impl Stream {
                 "core could not store readings"
             );
         }
-        settle(&self.shared, batch.waiting, answer.stored);
+        if answer.refused.is_empty() {
+            return settle(&self.shared, batch.waiting, answer.stored);
+        }
+        tracing::warn!(reason = answer.detail, readings = answer.refused.len(), "core refused readings");
+        // Nobody has stored these, so nobody may acknowledge them: their devices alone are closed.
+        let refused: HashSet<u32> = answer.refused.into_iter().collect();
+        let (refused, stored): (Vec<_>, Vec<_>) =
+            (0..).zip(batch.waiting).partition(|(place, _)| refused.contains(place));
+        let waiting = |placed: Vec<(u32, Waiting)>| placed.into_iter().map(|(_, waiting)| waiting).collect();
+        settle(&self.shared, waiting(stored), answer.stored);
+        settle(&self.shared, waiting(refused), false);
     }
 }
 

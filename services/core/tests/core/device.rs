@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use stoker_protocol::codec::{
-    Connect, Disconnect, FilterBuf, Packet, PacketId, Probe, Properties, Property, PropertyBuf, Qos,
+    Connect, Disconnect, FilterBuf, Packet, PacketId, Probe, Properties, Property, PropertyBuf, Publish, Qos,
     ReasonCode, Subscribe, SubscribeOptions, Version, probe,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -80,6 +80,19 @@ impl Device {
         device.send(Packet::Subscribe(Subscribe { packet_id, properties, filters: filters.as_list() })).await;
         assert_eq!(device.hear().await, Some(Heard::SubAck));
         device
+    }
+
+    pub(crate) async fn publish(&mut self, topic: &str, number: u16, payload: &str) {
+        self.send(Packet::Publish(Publish {
+            dup: false,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            topic,
+            packet_id: Some(id(number)),
+            properties: Properties::EMPTY,
+            payload: payload.as_bytes(),
+        }))
+        .await;
     }
 
     /// Everything that was sent to the device before it is answered now.

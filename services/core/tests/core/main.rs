@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod device;
+mod faulty;
 mod platform;
+mod readings;
 mod sessions;

@@ -51,6 +51,7 @@ impl Disk {
 
 /// Core and a gateway; end with the value.
 pub(crate) struct Platform {
+    pub(crate) gateway: GatewayServiceClient<Channel>,
     pub(crate) portal: PortalServiceClient<Channel>,
     pub(crate) mqtt: SocketAddr,
     end: CancellationToken,
@@ -98,7 +99,7 @@ impl Platform {
         let mqtt = listener.local_addr().unwrap();
         let config = GatewayConfig {
             core: gateway.clone(),
-            readings: gateway,
+            readings: gateway.clone(),
             bus,
             clock,
             member,
@@ -111,7 +112,7 @@ impl Platform {
         let stats = Arc::new(GatewayStats::default());
         let serving = stoker_gateway::run(config, vec![Listener::Mqtt(listener)], stats, end.clone());
         tasks.spawn(async move { drop(serving.await) });
-        Self { portal: PortalServiceClient::new(channel), mqtt, end, _tasks: tasks }
+        Self { gateway, portal: PortalServiceClient::new(channel), mqtt, end, _tasks: tasks }
     }
 
     /// Makes a device with this token.

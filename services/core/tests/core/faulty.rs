@@ -1,0 +1,85 @@
+//! The store with faults: what a disk, a killed process or a damaged row do to those who ask it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stoker_domain::ports::store::{
+    AlarmsQuery, Append, Change, ClaimOutcome, CommandsQuery, CommitOutcome, EventsQuery, NotificationsQuery,
+    PointsQuery, RegistryKey, RegistryRow, SlotHead, StateRow, Store, StoreError, SwapOutcome, Version,
+};
+use stoker_domain::{
+    Alarm, AlarmId, Command, CommandId, DeviceKey, Event, LatestValue, MemberId, Notification, Point, Slot,
+    SlotEpoch, Subscription,
+};
+use tokio::sync::watch;
+
+/// A store that fails as it is told.
+pub(crate) struct Faulty {
+    inner: Arc<dyn Store>,
+    /// What the store holds of this device cannot be read.
+    damaged: Option<DeviceKey>,
+    /// Appends wait while this is true.
+    held: watch::Sender<bool>,
+}
+
+impl Faulty {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner, damaged: None, held: watch::Sender::new(false) }
+    }
+
+    /// The same, with something unreadable of `device`.
+    pub(crate) fn damaged(self, device: DeviceKey) -> Self {
+        Self { damaged: Some(device), ..self }
+    }
+
+    /// Holds appends up, or lets them go.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+}
+
+macro_rules! hand_on {
+    ($($name:ident($($arg:ident: $of:ty),*) -> $answer:ty;)+) => {
+        #[async_trait]
+        impl Store for Faulty {
+            async fn append(&self, batch: Vec<Append>) -> Result<(), StoreError> {
+                // An error says that the value is gone: not while it is borrowed.
+                drop(self.held.subscribe().wait_for(|held| !held).await);
+                let damaged = |item: &Append| match item {
+                    Append::Reading(reading) => Some(&reading.device) == self.damaged.as_ref(),
+                    _ => false,
+                };
+                if batch.iter().any(damaged) {
+                    return Err(StoreError::Corrupt("newest points of a device".to_owned()));
+                }
+                self.inner.append(batch).await
+            }
+
+            $(async fn $name(&self, $($arg: $of),*) -> $answer {
+                self.inner.$name($($arg),*).await
+            })+
+        }
+    };
+}
+
+hand_on! {
+    claim(slot: Slot, owner: &MemberId, seen: SlotEpoch) -> Result<ClaimOutcome, StoreError>;
+    head(slot: Slot) -> Result<SlotHead, StoreError>;
+    load(slot: Slot) -> Result<Vec<StateRow>, StoreError>;
+    commit(slot: Slot, epoch: SlotEpoch, changes: Vec<Change>) -> CommitOutcome;
+    registry_get(key: &RegistryKey) -> Result<Option<(RegistryRow, Version)>, StoreError>;
+    subscriptions() -> Result<Vec<(Subscription, Version)>, StoreError>;
+    registry_put(row: RegistryRow, expected: Option<Version>) -> Result<SwapOutcome, StoreError>;
+    registry_delete(key: &RegistryKey, expected: Version) -> Result<SwapOutcome, StoreError>;
+    points(query: PointsQuery) -> Result<Vec<Point>, StoreError>;
+    latest(device: &DeviceKey, keys: Option<Vec<String>>)
+        -> Result<BTreeMap<Arc<str>, LatestValue>, StoreError>;
+    events(query: EventsQuery) -> Result<Vec<Event>, StoreError>;
+    ended_commands(query: CommandsQuery) -> Result<Vec<Command>, StoreError>;
+    ended_command(id: CommandId) -> Result<Option<Command>, StoreError>;
+    ended_alarms(query: AlarmsQuery) -> Result<Vec<Alarm>, StoreError>;
+    ended_alarm(id: AlarmId) -> Result<Option<Alarm>, StoreError>;
+    ended_notifications(query: NotificationsQuery) -> Result<Vec<Notification>, StoreError>;
+    forget_device(device: &DeviceKey) -> Result<(), StoreError>;
+}
