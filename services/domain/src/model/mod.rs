@@ -5,6 +5,7 @@ mod command;
 mod device;
 mod event;
 mod ids;
+mod member;
 mod notification;
 mod presence;
 mod slot;
@@ -19,6 +20,7 @@ pub use ids::{
     AlarmId, CommandId, DeviceId, DeviceKey, EventId, IdError, MemberId, MintedId, NotificationId,
     OrganizationId, SiteId, SubscriptionId,
 };
+pub use member::{MemberRole, MemberRow};
 pub use notification::{
     Attempt, AttemptResult, ChannelKind, Notification, NotificationState, NotificationStep, NotificationWork,
 };

@@ -6,17 +6,21 @@
 //!   caller believes in and is refused when somebody has taken over since.
 //! * **Registry** rows span slots and change by compare-and-swap on a version.
 //!
+//! * **Members** are rows that vanish by themselves unless their process writes them again and again. They are a hint.
+//!
 //! There is no transaction over several slots.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::model::{
     Alarm, AlarmId, AlarmKind, Attributes, Command, CommandId, CommandState, Device, DeviceCounters,
-    DeviceKey, Event, EventId, LatestValue, MemberId, Millis, Notification, NotificationId, OrganizationId,
-    Point, Presence, Reading, Severity, Slot, SlotEpoch, Subscription, SubscriptionId, TokenHash,
+    DeviceKey, Event, EventId, LatestValue, MemberId, MemberRow, Millis, Notification, NotificationId,
+    OrganizationId, Point, Presence, Reading, Severity, Slot, SlotEpoch, Subscription, SubscriptionId,
+    TokenHash,
 };
 
 /// Why the store could not answer.
@@ -154,9 +158,17 @@ pub enum CommitOutcome {
         /// The epoch that the store holds.
         current: SlotEpoch,
     },
-    /// Nobody can say. Read before deciding.
+    /// Nobody can say, and it may even happen later, up to the next claim of the slot: claim it and read before
+    /// deciding.
     Unknown,
 }
+
+/// An owner keeps its commits below so many bytes of keys and rows: databases refuse greater ones, and whoever waits for
+/// a greater one waits long. A store may answer one above it with [`CommitOutcome::Unknown`] without trying.
+pub const COMMIT_BYTES_MAX: usize = 8 << 20;
+
+/// A member's row vanishes when it was not written for so long. Whoever has to know earlier watches the row change.
+pub const MEMBER_TTL: Duration = Duration::from_secs(30);
 
 /// How a claim ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -329,7 +341,8 @@ pub struct NotificationsQuery {
 /// Lists hold at most `limit` items; fewer than `limit` means there are no more.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Appends history. All of it is durable on `Ok`; on an error any part of it may be.
+    /// Appends history. All of it is durable on `Ok`; on an error any part of it may be. Of appends under way at once,
+    /// the one that was called later is the later one, whichever ends first.
     async fn append(&self, batch: Vec<Append>) -> Result<(), StoreError>;
 
     /// Takes a slot over: `epoch + 1, owner = me IF epoch = seen`.
@@ -343,6 +356,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Changes the slot's table, all or nothing, if `epoch` still is its epoch.
     async fn commit(&self, slot: Slot, epoch: SlotEpoch, changes: Vec<Change>) -> CommitOutcome;
+
+    /// Gives a slot up: `owner = none IF epoch = mine`. The epoch stays: whoever takes the slot over counts on from it.
+    /// An owner commits nothing more once it has begun to release.
+    async fn release(&self, slot: Slot, epoch: SlotEpoch) -> CommitOutcome;
+
+    /// Writes a member's row; it lasts for [`MEMBER_TTL`].
+    async fn member_put(&self, member: MemberRow) -> Result<(), StoreError>;
+
+    /// The rows of all members that were written within [`MEMBER_TTL`], in order of their ids.
+    async fn members(&self) -> Result<Vec<MemberRow>, StoreError>;
 
     /// One registry row and its version.
     async fn registry_get(&self, key: &RegistryKey) -> Result<Option<(RegistryRow, Version)>, StoreError>;

@@ -14,6 +14,7 @@ mod history;
 mod keys;
 mod list;
 mod maintenance;
+mod members;
 mod open;
 mod options;
 mod port;
@@ -45,6 +46,7 @@ use tokio::sync::{Semaphore, oneshot};
 use directory::Directory;
 use error::Trouble;
 use health::Health;
+use members::Members;
 use queue::{Chore, Queue};
 use stats::Counters;
 
@@ -59,6 +61,7 @@ pub struct EmbeddedStore {
     health: Arc<Health>,
     lists: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
+    members: Members,
     parts: Mutex<Parts>,
 }
 

@@ -12,6 +12,7 @@ use super::backend::{Backend, Measured};
 use super::directory::{Directory, Identity};
 use super::error::{OpenError, Trouble};
 use super::health::Health;
+use super::members::Members;
 use super::options::{EmbeddedOptions, millis};
 use super::purge::Retention;
 use super::queue::{Bounds, Queue};
@@ -90,6 +91,7 @@ impl EmbeddedStore {
         Ok(Self {
             lists: Arc::new(Semaphore::new(options.reads.max(1))),
             lookups: Arc::new(Semaphore::new(options.reads.max(1))),
+            members: Members::default(),
             options,
             queue,
             counters,

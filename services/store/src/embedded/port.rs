@@ -10,8 +10,8 @@ use stoker_domain::ports::store::{
     PointsQuery, RegistryKey, RegistryRow, SlotHead, StateRow, Store, StoreError, SwapOutcome, Version,
 };
 use stoker_domain::{
-    Alarm, AlarmId, Command, CommandId, DeviceKey, Event, LatestValue, MemberId, Notification, Point, Slot,
-    SlotEpoch, Subscription, Value,
+    Alarm, AlarmId, Command, CommandId, DeviceKey, Event, LatestValue, MemberId, MemberRow, Notification,
+    Point, Slot, SlotEpoch, Subscription, Value,
 };
 use tokio::sync::oneshot;
 
@@ -135,6 +135,26 @@ impl Store for EmbeddedStore {
         self.write(LaneName::Control, bytes, |reply| Work::Commit { slot, epoch, changes, reply })
             .await
             .unwrap_or(CommitOutcome::Unknown)
+    }
+
+    async fn release(&self, slot: Slot, epoch: SlotEpoch) -> CommitOutcome {
+        self.write(LaneName::Control, 64, |reply| Work::Release { slot, epoch, reply })
+            .await
+            .unwrap_or(CommitOutcome::Unknown)
+    }
+
+    async fn member_put(&self, member: MemberRow) -> Result<(), StoreError> {
+        if !self.healthy() {
+            return Err(self.gone());
+        }
+        self.members.put(member, self.now())
+    }
+
+    async fn members(&self) -> Result<Vec<MemberRow>, StoreError> {
+        if !self.healthy() {
+            return Err(self.gone());
+        }
+        Ok(self.members.list(self.now()))
     }
 
     async fn registry_get(&self, key: &RegistryKey) -> Result<Option<(RegistryRow, Version)>, StoreError> {

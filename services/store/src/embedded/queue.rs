@@ -35,6 +35,8 @@ pub(super) enum Work {
         changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
         reply: Reply<CommitOutcome>,
     },
+    /// A slot is given up.
+    Release { slot: Slot, epoch: SlotEpoch, reply: Reply<CommitOutcome> },
     /// A registry row, or none to remove it, if the version is the expected one.
     Swap {
         key: Vec<u8>,
@@ -180,7 +182,7 @@ impl Queue {
         // A commit waits as long as it must: to its owner "unknown" would be the end of the slot, and there are no more
         // of them than slots.
         let acquired = match &work {
-            Work::Commit { .. } => Ok(room.acquire(bytes).await),
+            Work::Commit { .. } | Work::Release { .. } => Ok(room.acquire(bytes).await),
             _ => tokio::time::timeout(self.bounds.wait, room.acquire(bytes)).await,
         };
         let Ok(acquired) = acquired else {

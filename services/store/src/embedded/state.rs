@@ -66,6 +66,22 @@ pub(super) fn commit(
     Ok(CommitOutcome::Committed)
 }
 
+/// `owner = none IF epoch = mine`.
+pub(super) fn release(
+    tables: &mut Tables<'_>,
+    slot: Slot,
+    epoch: SlotEpoch,
+) -> Result<CommitOutcome, Trouble> {
+    let table = tables.get(tables::SLOTS)?;
+    let current = read_head(table, slot)?.epoch;
+    if current != epoch || epoch == SlotEpoch(0) {
+        return Ok(CommitOutcome::Fenced { current });
+    }
+    let head = Head(SlotHead { epoch, owner: None });
+    table.insert([slot.0].as_slice(), encode(&head).as_slice())?;
+    Ok(CommitOutcome::Committed)
+}
+
 /// A registry row as it is kept: its version, then the row.
 pub(super) fn split_version(bytes: &[u8]) -> Option<(Version, &[u8])> {
     let (version, row) = bytes.split_first_chunk::<8>()?;

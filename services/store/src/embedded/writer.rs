@@ -19,7 +19,7 @@ use super::history::{Tables, put};
 use super::options::Clock;
 use super::purge::{Retention, forget_device_step, purge_step};
 use super::queue::{Chore, Queue, Request, Turn, Work};
-use super::state::{claim, commit, swap};
+use super::state::{claim, commit, release, swap};
 use super::stats::{Counters, Tally};
 use super::tables::day_of;
 use super::telemetry::TelemetryWriter;
@@ -145,6 +145,10 @@ impl Writer {
                     // Of a slot whose head cannot be read nobody can say anything; reading it tells why.
                     Outcome::Commit(outcome.unwrap_or(CommitOutcome::Unknown))
                 }
+                Work::Release { slot, epoch, .. } => {
+                    let outcome = answer_of(release(&mut tables, *slot, *epoch))?;
+                    Outcome::Commit(outcome.unwrap_or(CommitOutcome::Unknown))
+                }
                 Work::Swap { key, row, expected, .. } => {
                     Outcome::Swap(answer_of(swap(&mut tables, key, row.as_deref(), *expected, tally))?)
                 }
@@ -217,7 +221,9 @@ fn answer(request: Request, outcome: Outcome) {
     match (request.into_work(), outcome) {
         (Work::Append { reply, .. }, Outcome::Append(result)) => drop(reply.send(result)),
         (Work::Claim { reply, .. }, Outcome::Claim(result)) => drop(reply.send(result)),
-        (Work::Commit { reply, .. }, Outcome::Commit(outcome)) => drop(reply.send(outcome)),
+        (Work::Commit { reply, .. } | Work::Release { reply, .. }, Outcome::Commit(outcome)) => {
+            let _ = reply.send(outcome);
+        }
         (Work::Swap { reply, .. }, Outcome::Swap(result)) => drop(reply.send(result)),
         // Cannot be: outcomes are made from these requests. Dropping the reply tells the caller that it failed.
         _ => {}
@@ -229,7 +235,9 @@ fn refuse(request: Request, error: &redb::Error) {
     match request.into_work() {
         Work::Append { reply, .. } => drop(reply.send(Err(failed))),
         Work::Claim { reply, .. } => drop(reply.send(Err(failed))),
-        Work::Commit { reply, .. } => drop(reply.send(CommitOutcome::Unknown)),
+        Work::Commit { reply, .. } | Work::Release { reply, .. } => {
+            let _ = reply.send(CommitOutcome::Unknown);
+        }
         Work::Swap { reply, .. } => drop(reply.send(Err(failed))),
     }
 }

@@ -8,6 +8,7 @@ mod command;
 mod device;
 mod event;
 mod ids;
+mod member;
 mod notification;
 mod presence;
 mod registry;

@@ -192,3 +192,24 @@ pub(crate) async fn commits_at_once_are_each_whole(subject: &dyn Subject) {
         }
     }
 }
+
+pub(crate) async fn a_released_slot_has_no_owner_and_keeps_its_epoch(subject: &dyn Subject) {
+    let (store, key) = (subject.store(), key(&fresh("release"), "d"));
+    let slot = key.slot();
+    let first = take(store, slot, "first").await;
+    assert_eq!(store.commit(slot, first, puts(&[counters(&key, 1)])).await, CommitOutcome::Committed);
+    let zero = store.release(slot, SlotEpoch(0)).await;
+    assert_eq!(zero, CommitOutcome::Fenced { current: first }, "nobody owns a slot by epoch zero");
+    let second = take(store, slot, "second").await;
+    assert_eq!(store.release(slot, first).await, CommitOutcome::Fenced { current: second });
+    assert_eq!(store.head(slot).await.unwrap().owner, Some(member("second")));
+    for _ in 0..2 {
+        assert_eq!(store.release(slot, second).await, CommitOutcome::Committed);
+        assert_eq!(store.head(slot).await.unwrap(), SlotHead { epoch: second, owner: None });
+    }
+    assert_eq!(rows_of(store, &key).await, [counters(&key, 1)]);
+    let third = take(store, slot, "third").await;
+    assert_eq!(third, SlotEpoch(second.0 + 1));
+    assert_eq!(store.release(slot, second).await, CommitOutcome::Fenced { current: third });
+    assert_eq!(store.head(slot).await.unwrap().owner, Some(member("third")));
+}
