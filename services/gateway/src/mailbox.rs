@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
-use stoker_domain::model::{EndReason, SessionEpoch};
+use stoker_domain::model::{CommandId, EndReason, SessionEpoch};
 use stoker_domain::ports::bus::GatewayOrder;
 use stoker_protocol::session::{PublishOutcome, PublishToken, ServerReason};
 
@@ -22,12 +22,14 @@ pub(crate) struct Order {
 pub(crate) struct Mail {
     pub(crate) answers: Vec<(PublishToken, PublishOutcome)>,
     pub(crate) orders: Vec<Order>,
+    /// Commands that were taken out of the mailbox before and are not to be written any more.
+    pub(crate) withdrawn: Vec<CommandId>,
     pub(crate) shut: Option<(ServerReason, EndReason)>,
 }
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.orders.is_empty() && self.shut.is_none()
+        self.answers.is_empty() && self.orders.is_empty() && self.withdrawn.is_empty() && self.shut.is_none()
     }
 }
 
@@ -75,6 +77,23 @@ impl Mailbox {
         })
     }
 
+    /// A command is not to be written any more. True: it was still here, and nobody will ever see it.
+    pub(crate) fn withdraw(&self, id: CommandId) -> bool {
+        let mut here = false;
+        self.put(|mail| {
+            let before = mail.orders.len();
+            mail.orders
+                .retain(|order| !matches!(order.order, GatewayOrder::Command { id: of, .. } if of == id));
+            here = mail.orders.len() < before;
+            // At the bound it stays where it is, and is dropped there when its time is over.
+            if !here && mail.withdrawn.len() < ORDERS_MOST {
+                mail.withdrawn.push(id);
+            }
+            true
+        });
+        here
+    }
+
     /// The end. The first reason stays.
     pub(crate) fn shut(&self, reason: ServerReason, end: EndReason) {
         self.put(|mail| {
@@ -102,5 +121,41 @@ impl Mailbox {
         inner.closed = true;
         inner.waker = None;
         std::mem::take(&mut inner.mail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stoker_domain::model::{MintedId, Slot, SlotEpoch};
+
+    fn id(counter: u64) -> CommandId {
+        CommandId(MintedId { slot: Slot(1), epoch: SlotEpoch(1), counter })
+    }
+
+    fn command(counter: u64) -> Order {
+        let (method, params) = (String::new(), String::new());
+        let order = GatewayOrder::Command { id: id(counter), number: counter, method, params, expires_at: 0 };
+        Order { session: SessionEpoch::default(), order }
+    }
+
+    #[test]
+    fn a_command_is_taken_out_while_it_is_here_and_named_once_it_is_not() {
+        let mailbox = Mailbox::default();
+        assert!(mailbox.order(command(1)) && mailbox.order(command(2)));
+        assert!(mailbox.withdraw(id(1)));
+        assert!(!mailbox.withdraw(id(3)), "the connection has it");
+        let mail = mailbox.close();
+        assert_eq!((mail.orders.len(), mail.withdrawn), (1, vec![id(3)]));
+        assert!(!mailbox.withdraw(id(2)), "closed");
+    }
+
+    #[test]
+    fn what_is_not_here_is_named_so_often_and_no_more() {
+        let mailbox = Mailbox::default();
+        for counter in 0..1_000 {
+            assert!(!mailbox.withdraw(id(counter)));
+        }
+        assert_eq!(mailbox.close().withdrawn.len(), ORDERS_MOST);
     }
 }

@@ -70,6 +70,14 @@ fn carry_out(shared: &Arc<Shared>, message: ToGateway, reports: &mut JoinSet<()>
         }
         return;
     }
+    if let GatewayOrder::Withdraw { id } = order {
+        // Where the session is not held any more, its end has told what became of the command.
+        if handle.is_some_and(|handle| handle.mailbox.withdraw(id)) {
+            let report = core::not_sent(id.to_string(), session, false, "taken back");
+            reports.spawn(core::command(shared.clone(), device, report));
+        }
+        return;
+    }
     let command = match &order {
         GatewayOrder::Command { id, .. } => Some(id.to_string()),
         _ => None,

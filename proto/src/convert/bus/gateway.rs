@@ -12,11 +12,12 @@ use crate::convert::{
 /// To the bus.
 #[must_use]
 pub fn to_gateway_to_bus(message: ToGateway) -> bus::ToGateway {
-    use bus::to_gateway::{Attributes, Close, Command, Order};
+    use bus::to_gateway::{Attributes, Close, Command, Order, Withdraw};
     let order = match message.order {
         GatewayOrder::Command { id, number, method, params, expires_at } => {
             Order::Command(Command { id: id.to_string(), number, method, params, expires_at })
         }
+        GatewayOrder::Withdraw { id } => Order::Withdraw(Withdraw { id: id.to_string() }),
         GatewayOrder::Attributes { json } => Order::Attributes(Attributes { json }),
         GatewayOrder::Close { reason } => Order::Close(Close { reason: end_reason_to_wire(reason) }),
     };
@@ -43,6 +44,7 @@ pub fn to_gateway_from_bus(message: bus::ToGateway) -> Result<ToGateway, WireErr
             params: command.params,
             expires_at: command.expires_at,
         },
+        Order::Withdraw(withdraw) => GatewayOrder::Withdraw { id: id("command id", &withdraw.id)? },
         Order::Attributes(attributes) => GatewayOrder::Attributes { json: attributes.json },
         Order::Close(close) => GatewayOrder::Close { reason: end_reason_from_wire(close.reason)? },
     };
@@ -84,6 +86,7 @@ mod tests {
                 params: "{}".into(),
                 expires_at: 60_000,
             },
+            GatewayOrder::Withdraw { id },
             GatewayOrder::Attributes { json: r#"{"t":null}"#.into() },
             GatewayOrder::Close { reason: domain::EndReason::TakenOver },
         ] {

@@ -37,15 +37,15 @@ pub(super) async fn dispatch(
 async fn tell(shared: &Shared, dispatch: Dispatch) -> Option<Input> {
     let Dispatch { gateway, message } = dispatch;
     let (device, session) = (message.device.clone(), message.session);
-    let (command, closes) = match &message.order {
+    let (command, moot) = match &message.order {
         GatewayOrder::Command { id, .. } => (Some(*id), false),
         GatewayOrder::Attributes { .. } => (None, false),
-        GatewayOrder::Close { .. } => (None, true),
+        GatewayOrder::Withdraw { .. } | GatewayOrder::Close { .. } => (None, true),
     };
     let error = shared.bus.publish_to_gateway(&gateway, message).await.err()?;
-    if closes {
-        // The session of a gateway that died is closed already. After a restart that is every device's.
-        tracing::debug!(%device, %gateway, %error, "a gateway could not be told to close a session");
+    if moot {
+        // A gateway that died has closed its sessions and writes nothing. After a restart that is every device's.
+        tracing::debug!(%device, %gateway, %error, "a gateway could not be told to end something");
     } else {
         tracing::warn!(%device, %gateway, %error, "a gateway could not be told");
     }

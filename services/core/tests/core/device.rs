@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use stoker_protocol::codec::{
-    Connect, Disconnect, FilterBuf, Packet, PacketId, Probe, Properties, Property, PropertyBuf, Publish, Qos,
-    ReasonCode, Subscribe, SubscribeOptions, Version, probe,
+    Ack, Connect, Disconnect, FilterBuf, Packet, PacketId, Probe, Properties, Property, PropertyBuf, Publish,
+    Qos, ReasonCode, Subscribe, SubscribeOptions, Version, probe,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -70,12 +70,13 @@ impl Device {
         device
     }
 
-    /// Connects, and subscribes to commands.
+    /// Connects, and subscribes to commands and attributes.
     pub(crate) async fn ready(address: SocketAddr, login: Login<'_>) -> Self {
         let mut device = Self::dial(address, login).await;
         assert_eq!(device.hear().await, Some(Heard::ConnAck(ReasonCode::Success)));
         let mut filters = FilterBuf::new();
         filters.push("v1/devices/me/rpc/request/+", SubscribeOptions::with_qos(Qos::AtLeastOnce)).unwrap();
+        filters.push("v1/devices/me/attributes", SubscribeOptions::with_qos(Qos::AtMostOnce)).unwrap();
         let (packet_id, properties) = (id(1), Properties::EMPTY);
         device.send(Packet::Subscribe(Subscribe { packet_id, properties, filters: filters.as_list() })).await;
         assert_eq!(device.hear().await, Some(Heard::SubAck));
@@ -93,6 +94,11 @@ impl Device {
             payload: payload.as_bytes(),
         }))
         .await;
+    }
+
+    pub(crate) async fn acknowledge(&mut self, number: u16) {
+        let (reason, properties) = (ReasonCode::Success, Properties::EMPTY);
+        self.send(Packet::PubAck(Ack { packet_id: id(number), reason, properties })).await;
     }
 
     /// Everything that was sent to the device before it is answered now.

@@ -1,9 +1,10 @@
 //! Commands and the ledger of their states.
 
 use super::draft::Draft;
+use super::sessions::is_presumed;
 use super::state::CommandEntry;
 use super::timers::Subject;
-use super::{CommandRefusal, CommandReport, CreateCommand, Reply, SlotMachine};
+use super::{CommandRefusal, CommandReport, CreateCommand, Effect, Reply, SlotMachine};
 use crate::model::{
     Command, CommandId, CommandOutcome, CommandState, DeviceKey, Event, EventId, EventKind, Millis,
     SessionEpoch, Severity,
@@ -162,10 +163,18 @@ impl SlotMachine {
 
     pub(super) fn command_report(&mut self, report: CommandReport, draft: &mut Draft<'_>) -> Reply {
         match report {
-            // Which session it was does not matter: what was written was written, what arrived has arrived.
-            CommandReport::Sent { id, session: _ } => self.command_sent(id, draft),
-            CommandReport::Delivered { id, session: _ } => self.command_delivered(id, draft),
-            CommandReport::Refused { id, session: _, detail } => {
+            // To the ledger it does not matter which session it was: what was written was written, what arrived has
+            // arrived.
+            CommandReport::Sent { id, session } => {
+                self.said_of_command(id, session);
+                self.command_sent(id, draft);
+            }
+            CommandReport::Delivered { id, session } => {
+                self.said_of_command(id, session);
+                self.command_delivered(id, draft);
+            }
+            CommandReport::Refused { id, session, detail } => {
+                self.said_of_command(id, session);
                 // One acknowledged, another refused: the device has it, and its reply decides.
                 if self.open_in(id, &[CommandState::Queued, CommandState::Sent]) {
                     self.end_command(id, CommandState::Failed, draft, |row| row.detail = Some(detail));
@@ -179,6 +188,12 @@ impl SlotMachine {
             }
         }
         Reply::Done
+    }
+
+    fn said_of_command(&mut self, id: CommandId, session: SessionEpoch) {
+        if let Some(entry) = self.commands.get_mut(&id) {
+            entry.said_by(session);
+        }
     }
 
     fn command_sent(&mut self, id: CommandId, draft: &mut Draft<'_>) {
@@ -305,7 +320,20 @@ impl SlotMachine {
         draft.touch(StateKey::Command(id));
         draft.tell(Activity::Command(row.clone()));
         draft.archive(StateKey::Command(id), Append::Command(row.clone()));
+        if let Some(withdrawal) = self.withdrawal(id) {
+            draft.after(withdrawal);
+        }
         Some(row)
+    }
+
+    /// Takes a command that has ended out of the hands of the gateway that may not have written it yet. An end of its
+    /// session does that too.
+    fn withdrawal(&self, id: CommandId) -> Option<Effect> {
+        let entry = self.commands.get(&id)?;
+        let session = entry.waits_at()?;
+        let presence = self.entry(&entry.row.device)?.presence.as_ref()?;
+        let held = presence.epoch == session && (presence.ended.is_none() || is_presumed(presence));
+        held.then(|| self.for_gateway(presence, GatewayOrder::Withdraw { id }))
     }
 
     /// An ended command is in history.

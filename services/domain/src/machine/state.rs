@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::SlotMachine;
 use crate::model::{
-    Alarm, AlarmId, AlarmKind, Attributes, Command, CommandId, Device, DeviceCounters, DeviceKey, Millis,
-    Notification, NotificationId, NotificationState, Presence, SessionEpoch,
+    Alarm, AlarmId, AlarmKind, Attributes, Command, CommandId, CommandState, Device, DeviceCounters,
+    DeviceKey, Millis, Notification, NotificationId, NotificationState, Presence, SessionEpoch,
 };
 use crate::ports::store::{Change, StateKey, StateRow};
 
@@ -110,6 +110,8 @@ pub(super) struct CommandEntry {
     /// The newest session that surely had not written it. Handed to the same one again, its word can no more be told
     /// from a repetition of that, and does not count.
     not_sent: Option<SessionEpoch>,
+    /// The session in `row.handed` has not said yet what became of it there: it may wait behind others.
+    unsaid: bool,
     /// When it is handed out again to the session that had not written it, should that still want commands.
     pub(super) hand_out_again: Option<Millis>,
     /// How often it came back.
@@ -119,13 +121,24 @@ pub(super) struct CommandEntry {
 impl CommandEntry {
     /// A command that is made now.
     pub(super) fn new(row: Command) -> Self {
-        Self { row, holders: Vec::new(), not_sent: None, hand_out_again: None, returns: 0 }
+        Self { row, holders: Vec::new(), not_sent: None, unsaid: false, hand_out_again: None, returns: 0 }
     }
 
     /// A command of an earlier owner, who may have handed it to others before the one in the row.
     pub(super) fn loaded(row: Command) -> Self {
         let holders = row.handed.map_or_else(Vec::new, |session| vec![BEFORE_MEMORY, session]);
-        Self { holders, ..Self::new(row) }
+        let unsaid = row.handed.is_some() && row.state == CommandState::Queued;
+        Self { holders, unsaid, ..Self::new(row) }
+    }
+
+    /// A session has said what became of it there.
+    pub(super) fn said_by(&mut self, session: SessionEpoch) {
+        self.unsaid &= self.row.handed != Some(session);
+    }
+
+    /// The session at which it may still wait to be written.
+    pub(super) fn waits_at(&self) -> Option<SessionEpoch> {
+        self.row.handed.filter(|_| self.unsaid)
     }
 
     /// A session is about to be handed it.
@@ -139,12 +152,14 @@ impl CommandEntry {
             self.holders.insert(0, BEFORE_MEMORY);
         }
         self.row.handed = Some(session);
+        self.unsaid = true;
         self.hand_out_again = None;
     }
 
     /// A session has surely not written it. True when that was news. Its queue may have been full, so it is handed out
     /// again in a while, later each time.
     pub(super) fn taken_from(&mut self, session: SessionEpoch, now: Millis) -> bool {
+        self.said_by(session);
         let known = self.holders.len();
         self.holders.retain(|holder| *holder != session);
         self.not_sent = self.not_sent.max(Some(session));

@@ -70,6 +70,11 @@ pub enum GatewayOrder {
         /// Do not send it any more after this time.
         expires_at: Millis,
     },
+    /// Do not write a command any more that is not written yet: it has ended. One that was written is left alone.
+    Withdraw {
+        /// The ledger's id.
+        id: CommandId,
+    },
     /// Tell the device that shared attributes have changed; the JSON object to send. Removed ones are null.
     Attributes {
         /// The payload.

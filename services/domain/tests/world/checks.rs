@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use stoker_domain::machine::{
-    Effect, EventVerdict, Input, Output, PENDING_NOTIFICATIONS_MAX, Reply, SessionRefusal, SessionReport,
+    CommandReport, Effect, EventVerdict, Input, Output, PENDING_NOTIFICATIONS_MAX, Reply, SessionRefusal,
+    SessionReport,
 };
 use stoker_domain::ports::bus::GatewayOrder;
 use stoker_domain::ports::store::{Append, Change, StateKey, StateRow};
@@ -22,6 +23,7 @@ pub(crate) fn output(world: &World, step: &Step<'_>) {
     a_report_of_an_older_session_changes_nothing(world, step);
     sessions_only_get_newer(world, step);
     orders_go_to_the_newest_session(world, step);
+    what_has_ended_is_taken_back(world, step);
     a_raised_alarm_is_told(world, step);
     a_report_of_another_attempt_changes_nothing(step);
     silence_is_the_devices_own(world, step);
@@ -143,6 +145,12 @@ fn orders_go_to_the_newest_session(world: &World, step: &Step<'_>) {
         let message = &dispatch.message;
         match &message.order {
             GatewayOrder::Close { .. } => {}
+            GatewayOrder::Withdraw { id } => {
+                let presence = world.machine.device(&message.device).unwrap().presence.unwrap();
+                assert_eq!((message.session, &dispatch.gateway), (presence.epoch, &presence.session.gateway));
+                let row = store::commands(step.after).find(|row| row.id == *id).unwrap();
+                assert!(row.state.is_final() && row.handed == Some(message.session), "{row:?}");
+            }
             GatewayOrder::Attributes { .. } => {
                 let presence = world.machine.device(&message.device).unwrap().presence.unwrap();
                 assert_eq!((message.session, None), (presence.epoch, presence.ended));
@@ -163,6 +171,28 @@ fn orders_go_to_the_newest_session(world: &World, step: &Step<'_>) {
                 assert!(!row.state.is_final() && row.state != CommandState::Delivered, "{row:?}");
             }
         }
+    }
+}
+
+/// Invariant 3: nobody is to be surprised by a command that has ended. Its gateway is asked not to write it any more.
+fn what_has_ended_is_taken_back(world: &World, step: &Step<'_>) {
+    for row in store::commands(step.after).filter(|row| row.state.is_final()) {
+        let Some(StateRow::Command(before)) = step.before.get(&StateKey::Command(row.id)) else { continue };
+        let (CommandState::Queued, Some(session)) = (before.state, before.handed) else { continue };
+        let told = matches!(
+            step.input,
+            Input::Command(CommandReport::Refused { session: of, .. } | CommandReport::NotSent { session: of, .. })
+                if *of == session
+        );
+        let presence = world.machine.device(&row.device).and_then(|view| view.presence);
+        if told || presence.is_none_or(|presence| presence.epoch != session || presence.ended.is_some()) {
+            continue;
+        }
+        let taken_back = step.output.after.iter().any(|effect| {
+            matches!(effect, Effect::Gateway(dispatch) if dispatch.message.session == session
+                && dispatch.message.order == GatewayOrder::Withdraw { id: row.id })
+        });
+        assert!(taken_back, "it may be written yet: {row:?}");
     }
 }
 

@@ -7,7 +7,9 @@ use stoker_domain::machine::{
     SessionReport,
 };
 use stoker_domain::ports::bus::GatewayOrder;
-use stoker_domain::{Event, EventId, EventKind, SessionInfo, Severity, SiteId, TokenHash, Value, Will};
+use stoker_domain::{
+    CommandId, Event, EventId, EventKind, SessionEpoch, SessionInfo, Severity, SiteId, TokenHash, Value, Will,
+};
 
 use super::ops::{EffectFate, Op, OrderFate, Patch};
 use super::{Order, World, key, new_device, store, subscriptions};
@@ -214,6 +216,20 @@ impl World {
         }
     }
 
+    /// A gateway takes a command back that it has not written.
+    fn withdraw(&mut self, id: CommandId, session: SessionEpoch) {
+        let waits = |order: &Order| order.id == id && order.session == session && !order.written;
+        if let Some(at) = self.orders.iter().position(waits) {
+            self.orders.remove(at);
+            self.reports.push(CommandReport::NotSent {
+                id,
+                session,
+                never: false,
+                detail: "taken back".to_owned(),
+            });
+        }
+    }
+
     fn note(&mut self, alarm: u8, clear: bool) {
         let ids: Vec<_> = store::alarms(&self.shadow).map(|row| row.id).collect();
         if let Some(at) = pick(&ids, alarm) {
@@ -268,6 +284,9 @@ impl World {
         match effect {
             Effect::Gateway(dispatch) => {
                 let message = dispatch.message;
+                if let GatewayOrder::Withdraw { id } = message.order {
+                    self.withdraw(id, message.session);
+                }
                 if let GatewayOrder::Command { id, number, .. } = message.order {
                     let (device, session) = (message.device, message.session);
                     self.orders.push(Order { id, number, device, session, written: false });

@@ -91,8 +91,8 @@ impl Connection {
                 json.push('}');
                 self.command(id, number, json, expires_at, session, out);
             }
-            // Said by the mailbox's own word for it.
-            GatewayOrder::Close { .. } => {}
+            // Said by the mailbox's own words for them.
+            GatewayOrder::Withdraw { .. } | GatewayOrder::Close { .. } => {}
         }
     }
 
@@ -134,6 +134,19 @@ impl Connection {
             DeliverOutcome::Expired => not_sent(false, "its time had passed"),
         };
         self.report(report);
+    }
+
+    /// Takes a command back that waits behind others. One that is written by now is left to the device.
+    pub(super) fn withdraw(&mut self, command: CommandId) {
+        let Some(Identity { epoch, .. }) = self.identity.as_deref() else { return };
+        let session = *epoch;
+        let Some(deliveries) = &mut self.deliveries else { return };
+        let waiting = deliveries.under_way.iter().find(|one| one.command == command && !one.sent);
+        let Some(delivery) = waiting.map(|one| one.delivery) else { return };
+        if self.session.withdraw(delivery) {
+            deliveries.take(delivery);
+            self.report(core::not_sent(command.to_string(), session, false, "taken back"));
+        }
     }
 
     /// Commands are sent once all of what was written is out.

@@ -278,6 +278,9 @@ impl Connection {
         for order in mail.orders {
             self.order(order, out);
         }
+        for command in mail.withdrawn {
+            self.withdraw(command);
+        }
         if let Some((reason, end)) = mail.shut {
             self.ending.get_or_insert(end);
             self.session.shut(reason, out);

@@ -246,6 +246,63 @@ fn what_is_open_can_be_taken_back_once() {
     assert_eq!(output.reply, Reply::Command(Err(CommandRefusal::NotFound)));
 }
 
+fn withdrawn(output: &Output) -> Vec<(SessionEpoch, CommandId)> {
+    let orders = orders(output).into_iter();
+    orders
+        .filter_map(|(session, order)| match order {
+            GatewayOrder::Withdraw { id } => Some((session, id)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn what_has_ended_is_taken_back_from_the_gateway_that_has_not_said_that_it_wrote_it() {
+    let (mut rig, session) = Rig::ready();
+    let ids: Vec<CommandId> = (0..4).map(|_| rig.command("boiler-1", 60).0.id).collect();
+    assert_eq!(withdrawn(&rig.apply(Input::CancelCommand(ids[0]))), [(session, ids[0])]);
+    rig.sent(ids[1], session);
+    assert_eq!(withdrawn(&rig.apply(Input::CancelCommand(ids[1]))), [], "the device has it");
+    rig.not_sent(ids[2], session, false);
+    assert_eq!(
+        withdrawn(&rig.pass(60_000)),
+        [(session, ids[3])],
+        "and of the expired ones that came not back"
+    );
+    rig.wants("boiler-1", session, false);
+    let id = rig.command("boiler-1", 60).0.id;
+    assert_eq!(withdrawn(&rig.apply(Input::CancelCommand(id))), [], "nobody was handed it");
+}
+
+#[test]
+fn a_reply_over_an_old_session_takes_the_command_back_from_the_new_one() {
+    let (mut rig, first) = Rig::ready();
+    let id = rig.command("boiler-1", 60).0.id;
+    rig.sent(id, first);
+    let (second, _) = rig.open("boiler-1", "g2");
+    rig.wants("boiler-1", second, true);
+    rig.sent(id, first);
+    assert_eq!(withdrawn(&rig.reply("boiler-1", 1, "{}")), [(second, id)]);
+}
+
+#[test]
+fn nothing_is_taken_back_from_a_session_that_is_over() {
+    let (mut rig, session) = Rig::ready();
+    let ids: Vec<CommandId> = (0..2).map(|_| rig.command("boiler-1", 60).0.id).collect();
+    rig.end("boiler-1", session, EndReason::Cut);
+    assert_eq!(withdrawn(&rig.apply(Input::CancelCommand(ids[0]))), []);
+    rig.open("boiler-1", "g1");
+    assert_eq!(withdrawn(&rig.apply(Input::CancelCommand(ids[1]))), []);
+}
+
+#[test]
+fn a_gateway_that_is_only_presumed_lost_is_asked_too() {
+    let (mut rig, session) = Rig::ready();
+    let id = rig.command("boiler-1", 60).0.id;
+    rig.take_over(0);
+    assert_eq!(withdrawn(&rig.apply(Input::CancelCommand(id))), [(session, id)]);
+}
+
 #[test]
 fn numbers_grow_over_take_overs_and_ids_never_repeat() {
     let mut rig = Rig::new();
