@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::install::{self, Need};
-use crate::process::{self, Ending, Runner, Step};
+use crate::process::{Ending, Runner, Step};
 use crate::workspace::Workspace;
 
 /// Cloning the database takes seconds on any usable line.
@@ -18,7 +18,7 @@ pub(crate) fn run(workspace: &Workspace, runner: &Runner) -> Result<bool> {
     let step = Step::cargo("deny --locked check advisories");
     println!("$ {}", step.shown());
     let ending = runner.run(&step, &log.join("audit.log"), true, std::time::Instant::now() + LIMIT)?;
-    process::sweep();
+    runner.sweep();
     let passed = matches!(&ending, Ending::Exited(status) if status.success());
     println!(
         "{}",

@@ -1,6 +1,7 @@
 //! What parts need besides cargo: look whether it is there, install it where that may be done, look again.
 
 pub(crate) mod foreign;
+pub(crate) mod lab;
 
 use std::fmt;
 use std::fs;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{self, Ending, Runner, Step};
+use crate::process::{Ending, Runner, Step};
 use crate::workspace::Workspace;
 
 /// cargo-deny alone compiles for about ten minutes on two busy cores.
@@ -20,7 +21,10 @@ pub(crate) enum Need {
     /// A component of the pinned toolchain.
     Component(&'static str),
     /// A sub-command of cargo from crates.io, at exactly this version: another one may judge otherwise.
-    CargoTool { name: &'static str, version: &'static str },
+    CargoTool {
+        name: &'static str,
+        version: &'static str,
+    },
     /// The nightly toolchain, which fuzzing needs for its sanitizers.
     Nightly,
     /// A C++ compiler, for libFuzzer.
@@ -29,6 +33,13 @@ pub(crate) enum Need {
     Python,
     /// Node.js with the packages of `e2e/package-lock.json`.
     Node,
+    /// Java, for Cassandra.
+    Java,
+    /// Maven, which fetches Cassandra.
+    Maven,
+    RabbitMq,
+    /// All that a lab needs, Cassandra itself too.
+    Lab,
 }
 
 impl Need {
@@ -45,6 +56,10 @@ impl fmt::Display for Need {
             Self::CxxCompiler => f.write_str("a C++ compiler"),
             Self::Python => f.write_str("Python 3.10 or newer with the packages of e2e/requirements.txt"),
             Self::Node => f.write_str("Node.js 18 or newer with the packages of e2e/package-lock.json"),
+            Self::Java => f.write_str("Java 17"),
+            Self::Maven => f.write_str("Maven"),
+            Self::RabbitMq => f.write_str("RabbitMQ"),
+            Self::Lab => f.write_str("Java 17, RabbitMQ and Cassandra (by Maven)"),
         }
     }
 }
@@ -59,6 +74,10 @@ pub(crate) fn ensure(need: &Need, workspace: &Workspace, runner: &Runner) -> Res
         Need::CxxCompiler => tools.program("c++", &["g++"]),
         Need::Python => foreign::ensure_python(&tools),
         Need::Node => foreign::ensure_node(&tools),
+        Need::Java => lab::ensure_java(&tools),
+        Need::Maven => lab::ensure_maven(&tools),
+        Need::RabbitMq => lab::ensure_rabbitmq(&tools),
+        Need::Lab => crate::lab::prepare(workspace, runner),
     }
     .with_context(|| format!("{need} is needed"))
 }
@@ -85,7 +104,7 @@ impl Tools<'_> {
         println!("   installing: {}", step.shown());
         let ending = self.runner.run(step, &log, false, Instant::now() + INSTALL_LIMIT);
         // pip and apt start helpers; none of them may outlive its parent.
-        process::sweep();
+        self.runner.sweep();
         let reason = match ending? {
             Ending::Exited(status) if status.success() => return Ok(()),
             Ending::Exited(status) => status.to_string(),

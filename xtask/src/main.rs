@@ -2,6 +2,8 @@
 
 mod audit;
 mod install;
+mod lab;
+mod proc;
 mod process;
 mod proto_compat;
 mod report;
@@ -28,6 +30,7 @@ struct Cli {
 enum Task {
     /// Run every test there is, in parts, and say at the end what passed
     Test(test::Args),
+    Lab(lab::Args),
     /// Check the rules of the project that no compiler checks
     Tidy,
     /// Check that the .proto files have only grown since the committed baseline
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         let runner = Runner::new(&workspace)?;
         match cli.task {
             Task::Test(args) => test::run(&workspace, &runner, &args),
+            Task::Lab(args) => lab::run(&workspace, &runner, &args),
             Task::Tidy => tidy::run(&workspace, &runner),
             Task::Proto(args) => proto_compat::run(&workspace, args.accept),
             Task::Audit => audit::run(&workspace, &runner),

@@ -1,5 +1,6 @@
 //! Other programs: each in a process group of its own, with a deadline, and none left behind.
 
+use std::cell::RefCell;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use crate::proc::Stat;
 use crate::workspace::Workspace;
 
 /// How often a running program is looked at: often enough that quick steps feel quick.
@@ -113,6 +115,8 @@ pub(crate) struct Captured {
 pub(crate) struct Runner {
     root: PathBuf,
     stop: Arc<AtomicBool>,
+    /// Says which processes below this one outlive steps on purpose.
+    spared: RefCell<Box<dyn Fn() -> Vec<u32>>>,
 }
 
 impl Runner {
@@ -127,7 +131,17 @@ impl Runner {
         #[cfg(target_os = "linux")]
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .context("failed to adopt orphaned grandchildren")?;
-        Ok(Self { root: workspace.root.clone(), stop })
+        Ok(Self { root: workspace.root.clone(), stop, spared: RefCell::new(Box::new(Vec::new)) })
+    }
+
+    /// From now on `sweep` leaves alone whom `pids` names, asked each time, and all below.
+    pub(crate) fn spare(&self, pids: impl Fn() -> Vec<u32> + 'static) {
+        *self.spared.borrow_mut() = Box::new(pids);
+    }
+
+    /// Undoes `spare`.
+    pub(crate) fn spare_nobody(&self) {
+        self.spare(Vec::new);
     }
 
     /// Fails once somebody asked us to stop.
@@ -162,6 +176,31 @@ impl Runner {
             bail!("`{}` said nothing for {} s and was ended", step.shown(), CAPTURE_LIMIT.as_secs());
         };
         Ok(Captured { ok: status.success(), out: rewound(&mut out)?, err: rewound(&mut err)? })
+    }
+
+    /// Kills whatever is still running below this process, and returns the names of what it found.
+    /// To be called between steps only, when no child of ours is expected to run but those that are spared.
+    pub(crate) fn sweep(&self) -> Vec<String> {
+        let spared = (self.spared.borrow())();
+        let mut names = Vec::new();
+        let until = Instant::now() + GRACE;
+        loop {
+            // What has died already is collected, or it would be found for ever.
+            while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+            let alive = descendants(std::process::id(), &spared);
+            if alive.is_empty() || Instant::now() > until {
+                return names;
+            }
+            for (pid, name) in alive {
+                if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            thread::sleep(POLL);
+        }
     }
 
     fn spawn(&self, step: &Step, out: File, err: File) -> Result<Child> {
@@ -224,54 +263,24 @@ fn end_group(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// Kills whatever is still running below this process, and returns the names of what it found.
-/// To be called between steps only, when no child of ours is expected to run.
-pub(crate) fn sweep() -> Vec<String> {
-    let mut names = Vec::new();
-    let until = Instant::now() + GRACE;
-    loop {
-        // What has died already is collected, or it would be found for ever.
-        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
-        let alive = descendants(std::process::id());
-        if alive.is_empty() || Instant::now() > until {
-            return names;
-        }
-        for (pid, name) in alive {
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        thread::sleep(POLL);
-    }
-}
-
-/// The living processes below `top`, from /proc; none where there is no /proc.
-fn descendants(top: u32) -> Vec<(u32, String)> {
-    let processes: Vec<(u32, u32, String)> = fs::read_dir("/proc")
+/// The living processes below `top` except `spared` and those below them, from /proc; none where there is no /proc.
+fn descendants(top: u32, spared: &[u32]) -> Vec<(u32, String)> {
+    let processes: Vec<(u32, Stat)> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            // "pid (name) state parent …", and the name may hold anything, parentheses too
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            let (start, rest) = stat.rsplit_once(')')?;
-            let name = start.split_once('(')?.1.to_owned();
-            let mut fields = rest.split_whitespace();
-            let state = fields.next()?;
-            let parent: u32 = fields.next()?.parse().ok()?;
-            (state != "Z").then_some((pid, parent, name))
+            let stat = Stat::of(pid).filter(Stat::is_alive)?;
+            (!spared.contains(&pid)).then_some((pid, stat))
         })
         .collect();
     let mut family = vec![top];
     let mut found = Vec::new();
     while let Some(parent) = family.pop() {
-        for (pid, _, name) in processes.iter().filter(|(_, of, _)| *of == parent) {
+        for (pid, stat) in processes.iter().filter(|(_, stat)| stat.parent == parent) {
             family.push(*pid);
-            found.push((*pid, name.clone()));
+            found.push((*pid, stat.name.clone()));
         }
     }
     found
@@ -322,7 +331,11 @@ mod tests {
     use super::*;
 
     fn runner() -> Runner {
-        Runner { root: env::temp_dir(), stop: Arc::new(AtomicBool::new(false)) }
+        Runner {
+            root: env::temp_dir(),
+            stop: Arc::new(AtomicBool::new(false)),
+            spared: RefCell::new(Box::new(Vec::new)),
+        }
     }
 
     #[test]
@@ -367,11 +380,13 @@ mod tests {
     }
 
     #[test]
-    fn the_family_is_found_in_proc() {
+    fn the_family_is_found_in_proc_but_for_those_that_are_spared() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let found = descendants(std::process::id());
+        let found = descendants(std::process::id(), &[]);
+        let without = descendants(std::process::id(), &[child.id()]);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(found.iter().any(|(pid, name)| *pid == child.id() && name == "sleep"));
+        assert!(without.iter().all(|(pid, _)| *pid != child.id()));
     }
 }

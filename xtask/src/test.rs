@@ -5,13 +5,14 @@ mod fuzz;
 mod parts;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use crate::install;
-use crate::process::{self, Ending, Interrupted, Runner, Step};
+use crate::lab::Session;
+use crate::process::{Ending, Interrupted, Runner, Step};
 use crate::report::{Counts, Report, Row, Verdict};
 use crate::workspace::Workspace;
 use crate::{proto_compat, tidy};
@@ -63,36 +64,91 @@ pub(crate) fn run(workspace: &Workspace, runner: &Runner, args: &Args) -> Result
     let logs = workspace.target.join("xtask");
     fs::create_dir_all(&logs).with_context(|| format!("failed to make {}", logs.display()))?;
 
-    let mut report = Report::default();
-    for part in &PARTS {
-        if !args.wants(part) {
-            report.rows.push(Row {
-                part: part.name,
-                verdict: Verdict::Excluded,
-                took: Default::default(),
-                tests: None,
-            });
-            continue;
+    let mut hall = Hall { workspace, runner, args, logs, lab: None, report: Report::default() };
+    let ran = hall.run();
+    // Whatever happened, the lab must not stay.
+    let ended = hall.end_lab();
+    ran?;
+    print!("\n{}", hall.report.shown());
+    ended?;
+    Ok(hall.report.passed())
+}
+
+/// What all parts share.
+struct Hall<'a> {
+    workspace: &'a Workspace,
+    runner: &'a Runner,
+    args: &'a Args,
+    logs: PathBuf,
+    /// From the first part that needs it to the last.
+    lab: Option<Session>,
+    report: Report,
+}
+
+impl Hall<'_> {
+    /// Runs the parts. An error means that somebody wants to stop.
+    fn run(&mut self) -> Result<()> {
+        let last_in_lab = PARTS.iter().rposition(|part| self.args.wants(part) && part.needs_lab());
+        for (index, part) in PARTS.iter().enumerate() {
+            if self.args.wants(part) {
+                let row = self.run_part(part)?;
+                self.report.rows.push(row);
+            } else {
+                self.report.rows.push(Row {
+                    part: part.name,
+                    verdict: Verdict::Excluded,
+                    took: Default::default(),
+                    tests: None,
+                });
+            }
+            if last_in_lab == Some(index) {
+                self.end_lab()?;
+            }
         }
+        Ok(())
+    }
+
+    fn run_part(&mut self, part: &Part) -> Result<Row> {
         println!("── {}: {}", part.name, part.what);
-        let log = logs.join(format!("{}.log", part.name));
+        let log = self.logs.join(format!("{}.log", part.name));
         let begun = Instant::now();
-        let mut bench = Bench { workspace, runner, part, log: &log, verbose: args.verbose, tests: None };
+        let mut bench = Bench {
+            workspace: self.workspace,
+            runner: self.runner,
+            part,
+            log: &log,
+            verbose: self.args.verbose,
+            lab: &mut self.lab,
+            tests: None,
+        };
         let verdict = match bench.run() {
             Ok(verdict) => verdict,
             Err(error) if error.is::<Interrupted>() => {
-                process::sweep();
+                self.runner.sweep();
                 return Err(error);
             }
             Err(error) => Verdict::CannotRun(format!("{error:#}")),
         };
-        let verdict = with_leftovers(verdict, &process::sweep());
-        let row = Row { part: part.name, verdict, took: begun.elapsed(), tests: bench.tests };
-        tell(&row, args.verbose, &log);
-        report.rows.push(row);
+        let tests = bench.tests;
+        let verdict = with_leftovers(verdict, &self.runner.sweep());
+        let row = Row { part: part.name, verdict, took: begun.elapsed(), tests };
+        tell(&row, self.args.verbose, &log);
+        Ok(row)
     }
-    print!("\n{}", report.shown());
-    Ok(report.passed())
+
+    fn end_lab(&mut self) -> Result<()> {
+        let Some(lab) = self.lab.take() else { return Ok(()) };
+        println!("── ending the lab");
+        let ended = lab.end().context("failed to end the lab");
+        self.runner.spare_nobody();
+        let left = self.runner.sweep();
+        ended?;
+        if left.is_empty() {
+            Ok(())
+        } else {
+            bail!("the lab left processes, which were killed: {}", left.join(", "))
+        }
+    }
 }
 
 /// A part that leaves processes behind has a bug that hurts those who run it by hand.
@@ -148,6 +204,7 @@ struct Bench<'a> {
     part: &'a Part,
     log: &'a Path,
     verbose: bool,
+    lab: &'a mut Option<Session>,
     tests: Option<Counts>,
 }
 
@@ -163,6 +220,9 @@ impl Bench<'_> {
         }
         for need in self.part.needs {
             install::ensure(need, self.workspace, self.runner)?;
+        }
+        if self.part.needs_lab() && self.lab.is_none() {
+            *self.lab = Some(Session::begin(self.workspace, self.runner)?);
         }
         let deadline = Instant::now() + self.part.deadline;
         match self.part.work {
@@ -187,14 +247,21 @@ impl Bench<'_> {
                 })
             }
             Work::Fuzz => fuzz::run(self, deadline),
+            Work::Lab => match self.lab {
+                Some(lab) => verdict_of(&lab.check(self.workspace, self.runner)?),
+                None => bail!("the part `{}` does not say that it needs the lab", self.part.name),
+            },
         }
     }
 
     /// Runs the steps up to the first that fails, and says how.
     fn steps(&self, steps: &[Step], deadline: Instant) -> Result<Option<Verdict>> {
+        let lab = self.lab.as_ref().filter(|_| self.part.needs_lab());
+        let env = lab.map(Session::env).unwrap_or_default();
         for step in steps {
             println!("   $ {}", step.shown());
-            let failed = match self.runner.run(step, self.log, self.verbose, deadline)? {
+            let step = env.iter().fold(step.clone(), |step, (name, value)| step.env(name, value));
+            let failed = match self.runner.run(&step, self.log, self.verbose, deadline)? {
                 Ending::Exited(status) if status.success() => None,
                 Ending::Exited(status) => Some(format!("`{}`: {status}", step.shown())),
                 Ending::TooLong => Some(format!(

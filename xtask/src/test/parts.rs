@@ -19,6 +19,8 @@ pub(super) enum Work {
     Tests(fn(&Workspace) -> Vec<Step>),
     /// The fuzz targets, one after another.
     Fuzz,
+    /// The lab itself.
+    Lab,
 }
 
 /// One part of the tests.
@@ -34,12 +36,19 @@ pub(super) struct Part {
     pub(super) work: Work,
 }
 
+impl Part {
+    /// Whether it is run with a lab that is up.
+    pub(super) fn needs_lab(&self) -> bool {
+        self.needs.iter().any(|need| matches!(need, Need::Lab))
+    }
+}
+
 const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
 /// All parts, the quick and telling ones first.
-pub(super) static PARTS: [Part; 10] = [
+pub(super) static PARTS: [Part; 11] = [
     Part {
         name: "fmt",
         what: "the sources are formatted",
@@ -112,6 +121,14 @@ pub(super) static PARTS: [Part; 10] = [
         needs: &[Need::Nightly, Need::CxxCompiler, Need::CARGO_FUZZ],
         deadline: minutes(20),
         work: Work::Fuzz,
+    },
+    Part {
+        name: "lab",
+        what: "real Cassandra and RabbitMQ come up, and each goes and comes on its own",
+        quick: false,
+        needs: &[Need::Lab],
+        deadline: minutes(15),
+        work: Work::Lab,
     },
     Part {
         name: "build",
