@@ -9,8 +9,8 @@ use stoker_domain::ports::store::{
     PointsQuery, RegistryKey, RegistryRow, SlotHead, StateRow, Store, StoreError, SwapOutcome, Version,
 };
 use stoker_domain::{
-    Alarm, AlarmId, Command, CommandId, DeviceKey, Event, LatestValue, MemberId, Notification, Point, Slot,
-    SlotEpoch, Subscription,
+    Alarm, AlarmId, Command, CommandId, DeviceKey, Event, LatestValue, MemberId, MemberRow, Notification,
+    Point, Slot, SlotEpoch, Subscription,
 };
 use tokio::sync::watch;
 
@@ -68,6 +68,9 @@ hand_on! {
     head(slot: Slot) -> Result<SlotHead, StoreError>;
     load(slot: Slot) -> Result<Vec<StateRow>, StoreError>;
     commit(slot: Slot, epoch: SlotEpoch, changes: Vec<Change>) -> CommitOutcome;
+    release(slot: Slot, epoch: SlotEpoch) -> CommitOutcome;
+    member_put(member: MemberRow) -> Result<(), StoreError>;
+    members() -> Result<Vec<MemberRow>, StoreError>;
     registry_get(key: &RegistryKey) -> Result<Option<(RegistryRow, Version)>, StoreError>;
     subscriptions() -> Result<Vec<(Subscription, Version)>, StoreError>;
     registry_put(row: RegistryRow, expected: Option<Version>) -> Result<SwapOutcome, StoreError>;
