@@ -1,8 +1,13 @@
 //! Adapters of the bus port, [`stoker_domain::ports::bus::Bus`].
 //!
-//! [`InProcessBus`] serves `stoker up`, where all services live in one process. `tests/contract` is the port's
-//! promises as functions over any `&dyn Bus`; every adapter runs them.
+//! [`InProcessBus`] serves `stoker up`, where all services live in one process; [`RabbitBus`] serves processes of their
+//! own. `tests/contract` is the port's promises as functions over any `&dyn Bus`; every adapter runs them.
 
 mod in_process;
+mod rabbit;
 
 pub use in_process::{InProcessBus, Limits, Snapshot};
+pub use rabbit::{
+    BrokerTls, BrokerUrl, DeadLetter, DeadLetters, LaneSnapshot, Prefix, RabbitBus, RabbitConfig,
+    RabbitDriver, RabbitError, RabbitLimits, RabbitSnapshot, Settled, TraceCarrier, TraceHeaders, Which,
+};

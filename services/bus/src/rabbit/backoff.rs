@@ -1,0 +1,47 @@
+//! How long to wait before trying again.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Doubles with every try, up to a bound; each pause is a random part of that, so that processes that lost their
+/// broker together do not come back together.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new() -> Self {
+        Self { next: FIRST }
+    }
+
+    /// Between half of the step and all of it.
+    pub(super) fn next_pause(&mut self) -> Duration {
+        let step = self.next;
+        self.next = (step * 2).min(LONGEST);
+        // Without random bytes all wait for the whole step, which is only less even.
+        let part = getrandom::u32().unwrap_or(u32::MAX);
+        step.mul_f64(0.5 + 0.5 * f64::from(part) / f64::from(u32::MAX))
+    }
+
+    pub(super) async fn pause(&mut self) {
+        tokio::time::sleep(self.next_pause()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_their_bound() {
+        let mut backoff = Backoff::new();
+        for step in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
+            let pause = backoff.next_pause();
+            let step = Duration::from_millis(step);
+            assert!(pause >= step / 2 && pause <= step, "{pause:?} of {step:?}");
+        }
+    }
+}
