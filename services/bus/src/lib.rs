@@ -4,6 +4,8 @@
 //! own. `tests/contract` is the port's promises as functions over any `&dyn Bus`; every adapter runs them.
 
 mod in_process;
+// Errors are made when connecting, a few times in a process: their size costs nothing.
+#[allow(clippy::result_large_err)]
 mod rabbit;
 
 pub use in_process::{InProcessBus, Limits, Snapshot};
