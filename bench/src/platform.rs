@@ -153,6 +153,8 @@ impl Platform {
         for (flag, address) in [("--mqtt", self.mqtt), ("--http", self.http), ("--admin", self.admin)] {
             command.arg(flag).arg(address.to_string());
         }
+        // None is measured, and two platforms may run at once.
+        command.args(["--ws", "off"]);
         // Whoever has a platform of their own configured must not have it measured by accident.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STOKER_") {

@@ -17,7 +17,8 @@ class Client {
   connect(request) {
     const file = (name) => (request[name] ? readFileSync(request[name]) : undefined);
     const options = {
-      protocol: request.ca ? 'mqtts' : 'mqtt',
+      protocol: `${request.websocket ? 'ws' : 'mqtt'}${request.ca ? 's' : ''}`,
+      path: '/mqtt',
       host: request.host,
       port: request.port,
       protocolVersion: request.version,

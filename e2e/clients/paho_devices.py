@@ -43,6 +43,7 @@ class Client:
             protocol=mqtt.MQTTv5 if request["version"] == 5 else mqtt.MQTTv311,
             reconnect_on_failure=False,
             manual_ack=bool(request.get("manual_ack")),
+            transport="websockets" if request.get("websocket") else "tcp",
         )
         if request["user"] is not None:
             client.username_pw_set(request["user"], request["password"])
@@ -150,6 +151,8 @@ class Client:
         """Closing with a linger of zero is a reset."""
         held = self.client.socket()
         if held is not None:
+            # Of a WebSocket, what it is made of.
+            held = getattr(held, "_socket", held)
             held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.client._thread_terminate = True
             held.close()

@@ -56,6 +56,11 @@ impl Api {
         &self.base
     }
 
+    /// For clients that are given it by us.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         let what = format!("{method} {path}");
         let mut request =

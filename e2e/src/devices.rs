@@ -28,6 +28,8 @@ pub struct Connect {
     pub keep_alive_s: u16,
     /// What is said when the connection ends without a goodbye.
     pub will: Option<Will>,
+    /// By WebSocket.
+    pub websocket: bool,
     /// The certificate that the server shows must come from this file: TLS.
     pub ca: Option<PathBuf>,
     /// The client's own certificate.
@@ -60,6 +62,7 @@ impl Connect {
             password: None,
             keep_alive_s: 60,
             will: None,
+            websocket: false,
             ca: None,
             certificate: None,
             manual_ack: false,
@@ -145,7 +148,8 @@ impl Device {
             .ask(json!({
                 "op": "connect", "host": connect.address.ip().to_string(), "port": connect.address.port(),
                 "version": connect.version, "user": connect.user_name, "password": connect.password,
-                "keepalive": connect.keep_alive_s, "will": will, "ca": connect.ca,
+                "keepalive": connect.keep_alive_s, "will": will,
+                "websocket": connect.websocket, "ca": connect.ca,
                 "cert": certificate.map(|one| &one.certificate), "key": certificate.map(|one| &one.key),
                 "manual_ack": connect.manual_ack, "ack_reason": connect.ack_reason,
             }))

@@ -5,28 +5,34 @@
 //! counts and order; a time is only ever a deadline for a condition.
 
 mod api;
+mod cli;
 mod devices;
 mod driver;
 mod metrics;
 mod platform;
 mod raw;
 mod refused;
+mod schemathesis;
 mod smtp;
 mod tls;
 mod wait;
 mod webhook;
+mod websocket;
 
 pub use api::{Answer, Api};
+pub use cli::{Cli, Help, Ran};
 pub use devices::{Connack, Connect, Device, Down, Will};
 pub use driver::{Clients, Foreign};
 pub use metrics::Metrics;
 pub use platform::{Options, Platform};
 pub use raw::{Packet, Raw, RawConnect};
 pub use refused::{Refused, refused};
+pub use schemathesis::{Findings, Inquiry, inquire};
 pub use smtp::{Mail, MailFate, SmtpSink};
 pub use tls::{ClientCa, ClientCertificate};
 pub use wait::{WITHIN, eventually};
 pub use webhook::{Hook, WebhookSink};
+pub use websocket::{LastWords, RawWebSocket, frame};
 
 /// Lets this process hold as many connections as the system allows it: tests play thousands of devices.
 ///

@@ -23,6 +23,8 @@ pub struct Options {
     pub config: String,
     /// Listen for MQTT over TLS, too.
     pub mqtts: bool,
+    /// Listen for MQTT over WebSocket over TLS, too.
+    pub wss: bool,
     /// More flags.
     pub flags: Vec<String>,
     /// What is logged, in the words of `RUST_LOG`; `info` if empty.
@@ -57,6 +59,10 @@ pub struct Platform {
     pub mqtt: SocketAddr,
     /// Where devices connect by TLS, if they may.
     pub mqtts: Option<SocketAddr>,
+    /// Where devices connect by WebSocket.
+    pub ws: SocketAddr,
+    /// Where devices connect by WebSocket over TLS, if they may.
+    pub wss: Option<SocketAddr>,
     /// Where people come.
     pub http: SocketAddr,
     /// The private port.
@@ -96,14 +102,23 @@ pub(crate) fn stoker() -> Result<Command> {
     Ok(command)
 }
 
-fn spawn(data: &Path, config: &Path, options: &Options, addresses: [&str; 4], log: &Path) -> Result<Child> {
-    let [mqtt, mqtts, http, admin] = addresses;
+fn spawn(
+    data: &Path,
+    config: &Path,
+    options: &Options,
+    addresses: &[String; 6],
+    log: &Path,
+) -> Result<Child> {
+    let [mqtt, mqtts, ws, wss, http, admin] = addresses;
     let file = || File::options().append(true).create(true).open(log).context("failed to open the log");
     let mut command = stoker()?;
     command.arg("up").arg("--data-dir").arg(data).arg("--config").arg(config);
-    command.args(["--mqtt", mqtt, "--http", http, "--admin", admin]);
+    command.args(["--mqtt", mqtt, "--ws", ws, "--http", http, "--admin", admin]);
     if options.mqtts {
         command.args(["--mqtts", mqtts]);
+    }
+    if options.wss {
+        command.args(["--wss", wss]);
     }
     if !options.log.is_empty() {
         command.env("RUST_LOG", &options.log);
@@ -130,28 +145,31 @@ impl Platform {
             from: 0,
             mqtt: nowhere,
             mqtts: None,
+            ws: nowhere,
+            wss: None,
             http: nowhere,
             admin: nowhere,
             api: Api::new("http://127.0.0.1:0", "")?,
         };
-        platform.run([nowhere; 4].map(|address| address.to_string())).await?;
+        platform.run([nowhere; 6].map(|address| address.to_string())).await?;
         Ok(platform)
     }
 
-    async fn run(&mut self, addresses: [String; 4]) -> Result<()> {
-        let [mqtt, mqtts, http, admin] = &addresses;
+    async fn run(&mut self, addresses: [String; 6]) -> Result<()> {
         self.from = fs::read(&self.log).map_or(0, |log| log.len());
         let config = self.directory.path().join("stoker.yaml");
         let data = self.data_dir();
-        self.process = Some(spawn(&data, &config, &self.options, [mqtt, mqtts, http, admin], &self.log)?);
+        self.process = Some(spawn(&data, &config, &self.options, &addresses, &self.log)?);
         let ready = self.log_line("ready after ").await?;
         let after = |word: &str| -> Result<SocketAddr> {
             let (_, rest) = ready.split_once(word).with_context(|| format!("no {word:?} in {ready:?}"))?;
-            let end = rest.find([',', ' ', '"']).unwrap_or(rest.len());
+            let end = rest.find([',', ' ', '"', '/']).unwrap_or(rest.len());
             rest.get(..end).unwrap_or_default().parse().with_context(|| format!("no address in {ready:?}"))
         };
         self.mqtt = after("mqtt://")?;
         self.mqtts = self.options.mqtts.then(|| after("mqtts://")).transpose()?;
+        self.ws = after(" ws://")?;
+        self.wss = self.options.wss.then(|| after("wss://")).transpose()?;
         self.http = after("console http://")?;
         self.admin = after("private port ")?;
         let token = fs::read_to_string(self.data_dir().join("admin.token")).context("no admin.token")?;
@@ -240,6 +258,14 @@ impl Platform {
     /// It does not end in time.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         self.signal("TERM")?;
+        self.ended().await
+    }
+
+    /// Waits for the end of it, once it has been told to end.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
         let by = Instant::now() + WITHIN;
         loop {
             if let Some(status) = self.process()?.try_wait().context("failed to wait for stoker")? {
@@ -247,7 +273,7 @@ impl Platform {
                 return Ok(status);
             }
             if Instant::now() > by {
-                bail!("stoker has not ended within {} s after SIGTERM", WITHIN.as_secs());
+                bail!("stoker has not ended within {} s", WITHIN.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -274,8 +300,10 @@ impl Platform {
         if self.process.is_some() {
             bail!("the platform still runs");
         }
-        let mqtts = self.mqtts.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        self.run([self.mqtt, mqtts, self.http, self.admin].map(|address| address.to_string())).await
+        let [mqtts, wss] = [self.mqtts, self.wss]
+            .map(|address| address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))));
+        let addresses = [self.mqtt, mqtts, self.ws, wss, self.http, self.admin];
+        self.run(addresses.map(|address| address.to_string())).await
     }
 
     /// The numbers of the private port.

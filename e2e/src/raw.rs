@@ -32,6 +32,23 @@ impl Packet {
     pub fn kind(&self) -> u8 {
         self.first >> 4
     }
+
+    /// The packets that these bytes are.
+    ///
+    /// # Errors
+    /// The last is not whole.
+    pub fn all(bytes: &[u8]) -> Result<Vec<Self>> {
+        let (mut packets, mut rest) = (Vec::new(), bytes);
+        while let Some((&first, behind)) = rest.split_first() {
+            let last = behind.iter().position(|byte| byte & 0x80 == 0).context("no end of a length")?;
+            let (digits, behind) = behind.split_at(last + 1);
+            let length = digits.iter().rev().fold(0, |sum, digit| sum << 7 | usize::from(digit & 0x7f));
+            let (body, behind) = behind.split_at_checked(length).context("a part of a packet")?;
+            packets.push(Self { first, body: body.to_vec() });
+            rest = behind;
+        }
+        Ok(packets)
+    }
 }
 
 /// What stands in a CONNECT.

@@ -9,7 +9,7 @@ use stoker_e2e::{Options, Platform, refused};
 /// Flags of `up` on a directory, with free ports where none is given.
 fn up<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut flags = vec!["up", "--data-dir", data];
-    for flag in ["--mqtt", "--http", "--admin"] {
+    for flag in ["--mqtt", "--ws", "--http", "--admin"] {
         if !more.contains(&flag) {
             flags.extend([flag, "127.0.0.1:0"]);
         }
@@ -35,7 +35,7 @@ async fn a_taken_port_is_named_with_the_flag_that_changes_it() -> Result<()> {
     let data = data.to_str().context("no UTF-8")?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    for flag in ["--mqtt", "--mqtts", "--http", "--admin"] {
+    for flag in ["--mqtt", "--mqtts", "--ws", "--wss", "--http", "--admin"] {
         fails(&up(data, &[flag, &address]), &[], &[&address, flag]).await?;
     }
     Ok(())

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use stoker_domain::model::Millis;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::Listener;
@@ -15,7 +17,8 @@ use crate::connection::{Connection, Peer};
 use crate::shared::Shared;
 use crate::stats;
 use crate::tls::{self, TlsConfig};
-use crate::transport::Transport;
+use crate::transport::{Door, Stream, Transport};
+use crate::upgrade::{UpgradeError, upgrade};
 
 /// A TLS handshake that takes longer is ended.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -26,9 +29,11 @@ pub(crate) async fn run(
     listener: Listener,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let (listener, tls) = match listener {
-        Listener::Mqtt(listener) => (listener, None),
-        Listener::Mqtts(listener, tls) => (listener, Some(tls)),
+    let (listener, door, tls) = match listener {
+        Listener::Mqtt(listener) => (listener, Door::Mqtt, None),
+        Listener::Mqtts(listener, tls) => (listener, Door::Mqtts, Some(tls)),
+        Listener::Ws(listener) => (listener, Door::Ws, None),
+        Listener::Wss(listener, tls) => (listener, Door::Wss, Some(tls)),
     };
     loop {
         let taken = tokio::select! {
@@ -36,10 +41,10 @@ pub(crate) async fn run(
             taken = listener.accept() => taken,
         };
         match taken {
-            Ok((stream, address)) => take(&shared, stream, address, tls.clone(), &shutdown),
+            Ok((stream, address)) => take(&shared, stream, address, door, tls.clone(), &shutdown),
             // A peer that went before it was taken is its own affair; running out of files is ours, and passes.
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be taken");
+                tracing::warn!(transport = door.as_str(), %error, "a connection could not be taken");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -50,6 +55,7 @@ fn take(
     shared: &Arc<Shared>,
     stream: TcpStream,
     address: SocketAddr,
+    door: Door,
     tls: Option<TlsConfig>,
     shutdown: &CancellationToken,
 ) {
@@ -59,8 +65,7 @@ fn take(
         stats::up(&shared.stats.connections_refused);
         return;
     }
-    stats::up(&shared.stats.connections);
-    stats::up(&shared.stats.connections_taken);
+    shared.stats.opened(door);
     // Small packets both ways: waiting to fill one costs 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%address, %error, "no TCP_NODELAY");
@@ -70,14 +75,12 @@ fn take(
         tracing::debug!(%address, %error, "no TCP keep-alive");
     }
     let connection = shared.clone();
-    match tls {
-        None => {
-            let serve = Connection::new(connection, Transport::Tcp(stream), Peer::plain(address)).serve();
-            shared.connections.spawn(serve);
-        }
-        Some(tls) => {
-            shared.connections.spawn(secure(connection, stream, address, tls, shutdown.clone()));
-        }
+    if door == Door::Mqtt {
+        let transport = Transport::Plain(Stream::Tcp(stream));
+        let peer = Peer { address, door, certificate: None };
+        shared.connections.spawn(Connection::new(connection, transport, peer, shared.now()).serve());
+    } else {
+        shared.connections.spawn(enter(connection, stream, address, door, tls, shutdown.clone()));
     }
 }
 
@@ -87,34 +90,77 @@ fn keep_alive() -> TcpKeepalive {
     TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(4)
 }
 
-async fn secure(
+/// Why a connection came to nothing before a word of MQTT.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    #[error("the TLS handshake failed: {0}")]
+    Tls(io::Error),
+    #[error("the TLS handshake took too long")]
+    TlsLate,
+    #[error("no WebSocket: {0}")]
+    Upgrade(#[from] UpgradeError),
+    #[error("no WebSocket: the request took too long")]
+    UpgradeLate,
+}
+
+/// What a connection is once its handshakes are over, and since when its CONNECT is waited for.
+type Entered = (Transport, Option<(String, String)>, Millis);
+
+/// Takes a connection that does not begin with MQTT.
+async fn enter(
     shared: Arc<Shared>,
     stream: TcpStream,
     address: SocketAddr,
-    tls: TlsConfig,
+    door: Door,
+    tls: Option<TlsConfig>,
     shutdown: CancellationToken,
 ) {
-    // On the heap, and gone afterwards: a handshake needs much more than what follows.
-    let handshake = Box::pin(tokio::time::timeout(HANDSHAKE_WITHIN, tls.acceptor.accept(stream)));
+    // On the heap, and gone afterwards: handshakes need much more than what follows.
+    let handshakes = Box::pin(handshakes(&shared, stream, door, tls));
     let ended = tokio::select! {
-        ended = handshake => ended,
-        () = shutdown.cancelled() => return stats::down(&shared.stats.connections),
+        ended = handshakes => ended,
+        () = shutdown.cancelled() => return shared.stats.closed(door),
     };
-    let stream = match ended {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(%address, %error, "a TLS handshake failed");
-            return stats::down(&shared.stats.connections);
-        }
-        Err(_) => {
-            tracing::debug!(%address, "a TLS handshake took too long");
-            return stats::down(&shared.stats.connections);
+    let (transport, certificate, since) = match ended {
+        Ok(entered) => entered,
+        Err(error) => {
+            tracing::debug!(%address, transport = door.as_str(), %error, "a handshake failed");
+            stats::up(&shared.stats.handshakes_failed);
+            return shared.stats.closed(door);
         }
     };
-    let certificates = stream.get_ref().1.peer_certificates();
-    let device = certificates.and_then(|chain| chain.first()).and_then(tls::common_name);
-    let certificate =
-        tls.organization.zip(device).map(|(organization, device)| (organization.to_string(), device));
-    let peer = Peer::secure(address, certificate);
-    Box::pin(Connection::new(shared, Transport::Tls(Box::new(stream)), peer).serve()).await;
+    let peer = Peer { address, door, certificate: certificate.map(Box::new) };
+    Box::pin(Connection::new(shared, transport, peer, since).serve()).await;
+}
+
+async fn handshakes(
+    shared: &Shared,
+    stream: TcpStream,
+    door: Door,
+    tls: Option<TlsConfig>,
+) -> Result<Entered, HandshakeError> {
+    let (stream, certificate) = match tls {
+        None => (Stream::Tcp(stream), None),
+        Some(tls) => {
+            let stream = match timeout(HANDSHAKE_WITHIN, tls.acceptor.accept(stream)).await {
+                Ok(stream) => stream.map_err(HandshakeError::Tls)?,
+                Err(_) => return Err(HandshakeError::TlsLate),
+            };
+            let certificates = stream.get_ref().1.peer_certificates();
+            let device = certificates.and_then(|chain| chain.first()).and_then(tls::common_name);
+            let certificate = tls.organization.zip(device);
+            let certificate = certificate.map(|(organization, device)| (organization.to_string(), device));
+            (Stream::Tls(Box::new(stream)), certificate)
+        }
+    };
+    let since = shared.now();
+    if !door.is_websocket() {
+        return Ok((Transport::Plain(stream), certificate, since));
+    }
+    // The request and CONNECT have one deadline together, and before CONNECT nobody makes us keep more than it needs.
+    let within = Duration::from_millis(shared.limits.connect_timeout_ms);
+    match timeout(within, upgrade(stream, shared.limits.max_connect_packet)).await {
+        Ok(socket) => Ok((Transport::WebSocket(Box::new(socket?)), certificate, since)),
+        Err(_) => Err(HandshakeError::UpgradeLate),
+    }
 }

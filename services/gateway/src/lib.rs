@@ -17,7 +17,9 @@ mod shared;
 mod stats;
 mod tls;
 mod transport;
+mod upgrade;
 mod uplink;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +69,10 @@ pub enum Listener {
     Mqtt(TcpListener),
     /// MQTT over TLS.
     Mqtts(TcpListener, TlsConfig),
+    /// MQTT over WebSocket.
+    Ws(TcpListener),
+    /// MQTT over WebSocket over TLS.
+    Wss(TcpListener, TlsConfig),
 }
 
 /// Why a gateway stopped.

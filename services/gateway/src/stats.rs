@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::transport::Door;
+
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
         /// Counters of a gateway, all since its start except where said otherwise.
@@ -29,12 +31,22 @@ macro_rules! stats {
 stats! {
     /// Connections open now, whether their devices are known or not.
     connections,
+    /// Of these, by TCP.
+    connections_mqtt,
+    /// By TLS.
+    connections_mqtts,
+    /// By WebSocket.
+    connections_ws,
+    /// By WebSocket over TLS.
+    connections_wss,
     /// Sessions under way now.
     sessions,
     /// Connections that were taken.
     connections_taken,
     /// Connections that were closed at once, the gateway holding as many as it may.
     connections_refused,
+    /// Handshakes, of TLS or WebSocket, that failed.
+    handshakes_failed,
     /// Credentials that were wrong.
     credentials_refused,
     /// Readings handed to core.
@@ -53,6 +65,30 @@ stats! {
     commands_sent,
     /// Microseconds between a reading's arrival and its answer, summed.
     stored_micros,
+}
+
+impl GatewayStats {
+    fn open(&self, door: Door) -> &AtomicU64 {
+        match door {
+            Door::Mqtt => &self.connections_mqtt,
+            Door::Mqtts => &self.connections_mqtts,
+            Door::Ws => &self.connections_ws,
+            Door::Wss => &self.connections_wss,
+        }
+    }
+
+    /// A connection was taken.
+    pub(crate) fn opened(&self, door: Door) {
+        up(&self.connections);
+        up(&self.connections_taken);
+        up(self.open(door));
+    }
+
+    /// A connection is gone.
+    pub(crate) fn closed(&self, door: Door) {
+        down(&self.connections);
+        down(self.open(door));
+    }
 }
 
 pub(crate) fn up(counter: &AtomicU64) {

@@ -24,6 +24,23 @@ pub(crate) fn default() -> Result<PathBuf> {
     }
 }
 
+/// Refuses what can never be a data directory, naming the part of the path that is in the way.
+pub(crate) fn check(directory: &Path) -> Result<()> {
+    // What is there and stands nearest decides whether the rest can be made.
+    let nearest = directory.ancestors().find_map(|path| path.metadata().ok().map(|found| (path, found)));
+    match nearest {
+        Some((path, found)) if !found.is_dir() && path == directory => {
+            bail!("{} is not a directory: give another --data-dir", path.display())
+        }
+        Some((path, found)) if !found.is_dir() => bail!(
+            "{} is not a directory, so that {} cannot be made: give another --data-dir",
+            path.display(),
+            directory.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Reads the token, or makes it when this is the first start. True: it was made now.
 pub(crate) fn admin_token(file: &Path) -> Result<(String, bool)> {
     let shown = file.display();
@@ -60,6 +77,23 @@ mod tests {
         assert!(made && first.starts_with("stk_") && first.len() == 36, "{first}");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(admin_token(&file).unwrap(), (first, false));
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_data_directory_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        for (path, fits) in
+            [("", true), ("new", true), ("new/er", true), ("file", false), ("file/a/b", false)]
+        {
+            let checked = check(&directory.path().join(path));
+            assert_eq!(checked.is_ok(), fits, "{path}");
+            if let Err(error) = checked {
+                assert!(error.to_string().starts_with(&format!("{} is not a directory", file.display())));
+            }
+        }
+        check(Path::new("relative")).unwrap();
     }
 
     #[test]

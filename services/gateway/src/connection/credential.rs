@@ -109,7 +109,7 @@ pub(super) fn request(
         credential: Some(Credential { kind: Some(kind) }),
         gateway: shared.member.as_str().to_owned(),
         address: peer.address.to_string(),
-        protocol: format!("{version}{}", if peer.tls { "+tls" } else { "" }),
+        protocol: format!("{version}{}", peer.door.suffix()),
         will,
         arrival: shared.next_arrival(),
     };

@@ -23,10 +23,23 @@ impl Connection {
         out: &mut Output,
     ) -> Poll<()> {
         let mut read = ReadBuf::new(buffer);
-        match std::task::ready!(self.transport.poll_read(context, &mut read)) {
+        let came = self.transport.poll_read(context, &mut read);
+        if self.transport.is_behind() && self.write_by.is_none() {
+            // Also who takes no answer to a ping is a slow reader.
+            self.transport.has_moved();
+            self.write_by = Some(Instant::now() + WRITE_WITHIN);
+            self.set_timer();
+        }
+        match std::task::ready!(came) {
             Ok(()) if read.filled().is_empty() => self.session.transport_closed(out),
             Ok(()) => self.session.receive(now(&self.shared), read.filled(), out),
-            Err(_) => self.session.transport_closed(out),
+            Err(error) => {
+                if self.transport.is_broken() {
+                    tracing::debug!(address = %self.peer.address, %error, "a device broke the rules of WebSocket");
+                    self.ending.get_or_insert(EndReason::ProtocolError);
+                }
+                self.session.transport_closed(out);
+            }
         }
         Poll::Ready(())
     }
@@ -76,19 +89,30 @@ impl Connection {
                 }
                 Poll::Pending => {
                     self.unsent.drain(..done);
+                    self.note_progress();
                     return Poll::Pending;
                 }
             }
         }
         self.unsent = Vec::new();
         match self.transport.poll_flush(context) {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                self.note_progress();
+                return Poll::Pending;
+            }
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => self.cut(),
         }
         self.write_by = None;
         self.say_sent();
         Poll::Ready(())
+    }
+
+    /// A device that takes some of what the transport holds is slow, and not gone.
+    fn note_progress(&mut self) {
+        if self.transport.has_moved() {
+            self.write_by = Some(Instant::now() + WRITE_WITHIN);
+        }
     }
 
     /// The transport is broken: nothing more can be said.

@@ -13,13 +13,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use stoker_domain::model::{DeviceKey, EndReason, SessionEpoch};
+use stoker_domain::model::{DeviceKey, EndReason, Millis, SessionEpoch};
+use stoker_protocol::codec::ReasonCode;
 use stoker_protocol::session::{
     Accept, ConnectRequest, EndReason as Ended, Event, Output, PublishOutcome, Refusal, ServerReason, Session,
 };
 use stoker_protocol::topic::DeviceFilter;
 use stoker_telemetry::Health;
 use tokio::time::{Instant, Sleep};
+use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::core;
 use crate::lane::{Done, Lane};
@@ -27,7 +29,7 @@ use crate::mailbox::Mail;
 use crate::registry::Handle;
 use crate::shared::Shared;
 use crate::stats;
-use crate::transport::Transport;
+use crate::transport::{Door, Transport};
 use deliveries::Deliveries;
 
 /// Bytes that are read at once, into a buffer of the thread.
@@ -47,20 +49,10 @@ thread_local! {
 
 /// Who is at the other end, as far as the transport knows.
 pub(crate) struct Peer {
-    address: SocketAddr,
-    tls: bool,
+    pub(crate) address: SocketAddr,
+    pub(crate) door: Door,
     /// Organization and common name of a verified client certificate.
-    certificate: Option<Box<(String, String)>>,
-}
-
-impl Peer {
-    pub(crate) fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: false, certificate: None }
-    }
-
-    pub(crate) fn secure(address: SocketAddr, certificate: Option<(String, String)>) -> Self {
-        Self { address, tls: true, certificate: certificate.map(Box::new) }
-    }
+    pub(crate) certificate: Option<Box<(String, String)>>,
 }
 
 /// Whose session it is.
@@ -113,9 +105,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(shared: Arc<Shared>, transport: Transport, peer: Peer) -> Self {
-        let now = now(&shared);
-        let session = Session::new(now, shared.limits.clone());
+    /// CONNECT is waited for since that time.
+    pub(crate) fn new(shared: Arc<Shared>, transport: Transport, peer: Peer, since: Millis) -> Self {
+        let session = Session::new(u64::try_from(since).unwrap_or_default(), shared.limits.clone());
         let mut connection = Self {
             handle: Arc::default(),
             transport,
@@ -142,8 +134,9 @@ impl Connection {
         let _watch = Watch(self.shared.health.clone());
         self.shared.registry.arrive(&self.handle);
         poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| self.poll(context, scratch))).await;
+        let reason = self.ended.and_then(close_code);
         // Nobody who reads nothing is waited for.
-        let goodbye = poll_fn(|context| self.transport.poll_shutdown(context));
+        let goodbye = poll_fn(|context| self.transport.poll_shutdown(context, reason));
         drop(tokio::time::timeout(Duration::from_secs(1), goodbye).await);
         self.finish().await;
     }
@@ -154,6 +147,7 @@ impl Connection {
             handle,
             transport,
             session,
+            peer,
             identity,
             opening,
             device_lane,
@@ -162,7 +156,7 @@ impl Connection {
             ..
         } = self;
         drop((transport, session));
-        stats::down(&shared.stats.connections);
+        shared.stats.closed(peer.door);
         shared.registry.settle(&handle);
         let left = handle.mailbox.close();
         let Some(identity) = identity else {
@@ -179,7 +173,8 @@ impl Connection {
         let Identity { device, epoch } = *identity;
         shared.registry.leave(&device, epoch, &handle, shared.now());
         let reason = self.ending.or_else(|| self.ended.and_then(ended_as)).unwrap_or(EndReason::Cut);
-        tracing::debug!(%device, session = %epoch, reason = reason.as_str(), "session ended");
+        let transport = peer.door.as_str();
+        tracing::debug!(%device, session = %epoch, transport, reason = reason.as_str(), "session ended");
         // What the device said before it went is done first.
         Lane::finish(device_lane).await;
         Lane::finish(command_lane).await;
@@ -304,7 +299,9 @@ impl Connection {
                 stats::up(&self.shared.stats.sessions);
                 self.shared.registry.enter(&identity.device, identity.epoch, &self.handle);
                 let client_id = identity.device.device.as_str().to_owned();
-                tracing::debug!(device = %identity.device, session = %identity.epoch, address = %self.peer.address, "session");
+                let (device, session, peer) = (&identity.device, identity.epoch, &self.peer);
+                tracing::debug!(%device, %session, address = %peer.address, transport = peer.door.as_str(), "session");
+                self.transport.trust(self.shared.limits.max_packet);
                 self.identity = Some(identity);
                 self.session.accept(now, &Accept { assigned_client_id: &client_id }, out);
                 self.set_timer();
@@ -368,6 +365,22 @@ fn ended_as(ended: Ended) -> Option<EndReason> {
         Ended::Shut(ServerReason::Administrative | ServerReason::NotAuthorized) => Some(EndReason::Revoked),
         Ended::Shut(_) => Some(EndReason::ByPlatform),
         Ended::ConnectTimeout | Ended::Refused(_) => None,
+    }
+}
+
+/// What a WebSocket is told at its end. None where nobody is there to hear it.
+fn close_code(ended: Ended) -> Option<CloseCode> {
+    match ended {
+        Ended::TransportClosed | Ended::KeepAliveTimeout => None,
+        Ended::ClientDisconnect { .. } => Some(CloseCode::Normal),
+        Ended::ProtocolError { reason: ReasonCode::PacketTooLarge, .. } => Some(CloseCode::Size),
+        Ended::ProtocolError { .. } => Some(CloseCode::Protocol),
+        Ended::Shut(ServerReason::ShuttingDown) => Some(CloseCode::Away),
+        Ended::Shut(ServerReason::StoreUnavailable)
+        | Ended::Refused(Refusal::Unavailable | Refusal::Busy | Refusal::ConnectionRateExceeded) => {
+            Some(CloseCode::Again)
+        }
+        Ended::ConnectTimeout | Ended::Shut(_) | Ended::Refused(_) => Some(CloseCode::Policy),
     }
 }
 

@@ -54,21 +54,23 @@ pub(crate) struct Webhook {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Gateway {
-    pub(crate) mqtt: Mqtt,
-    pub(crate) mqtts: Mqtts,
+    pub(crate) mqtt: Door,
+    pub(crate) mqtts: SecureDoor,
+    pub(crate) ws: Door,
+    pub(crate) wss: SecureDoor,
 }
 
-/// `gateway.mqtt.…`
+/// `gateway.mqtt.…`, `gateway.ws.…`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Mqtt {
+pub(crate) struct Door {
     pub(crate) listen: Option<String>,
 }
 
-/// `gateway.mqtts.…`
+/// `gateway.mqtts.…`, `gateway.wss.…`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Mqtts {
+pub(crate) struct SecureDoor {
     pub(crate) listen: Option<String>,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
@@ -196,11 +198,26 @@ mod tests {
     }
 
     #[test]
+    fn every_door_has_its_own_keys() {
+        let yaml = "gateway:\n  ws: {listen: '127.0.0.1:1'}\n  wss: {listen: '127.0.0.1:2', cert: a.crt, key: a.key, client_ca: ca.crt}\n";
+        let read = read(yaml, &[("STOKER__GATEWAY__WS__LISTEN", "127.0.0.1:3")]).unwrap();
+        assert_eq!(read.gateway.ws.listen.as_deref(), Some("127.0.0.1:3"));
+        let wss = read.gateway.wss;
+        let files = [wss.cert, wss.key, wss.client_ca].map(|path| path.unwrap().display().to_string());
+        assert_eq!(
+            (wss.listen.as_deref(), files.each_ref().map(String::as_str)),
+            (Some("127.0.0.1:2"), ["a.crt", "a.key", "ca.crt"])
+        );
+        assert!(read.gateway.mqtt.listen.is_none() && read.gateway.mqtts.cert.is_none());
+    }
+
+    #[test]
     fn an_unknown_key_is_named() {
         for (yaml, environment, key) in [
             ("silense: {after: 3s}", vec![], "silense"),
             ("silence: {afterwards: 3s}", vec![], "afterwards"),
             ("{}", vec![("STOKER__GATEWAY__MQTT__LISTN", "x")], "listn"),
+            ("gateway: {ws: {cert: a.crt}}", vec![], "cert"),
         ] {
             let error = read(yaml, &environment).unwrap_err();
             assert!(error.contains(key), "{error}");

@@ -60,6 +60,19 @@ impl Collector for Parts {
         let to = &mut encoder;
         let gateway = self.gateway.snapshot();
         gauge(to, "gateway_connections", "Connections open now", gateway.connections)?;
+        for (transport, open) in [
+            ("mqtt", gateway.connections_mqtt),
+            ("mqtts", gateway.connections_mqtts),
+            ("ws", gateway.connections_ws),
+            ("wss", gateway.connections_wss),
+        ] {
+            gauge(
+                to,
+                &format!("gateway_connections_{transport}"),
+                "Connections open now, by transport",
+                open,
+            )?;
+        }
         gauge(to, "gateway_sessions", "Sessions under way now", gateway.sessions)?;
         counter(to, "gateway_connections_taken", "Connections taken", gateway.connections_taken)?;
         counter(
@@ -67,6 +80,12 @@ impl Collector for Parts {
             "gateway_connections_refused",
             "Connections refused at the bound",
             gateway.connections_refused,
+        )?;
+        counter(
+            to,
+            "gateway_handshakes_failed",
+            "Handshakes, of TLS or WebSocket, that failed",
+            gateway.handshakes_failed,
         )?;
         counter(to, "gateway_credentials_refused", "Wrong credentials", gateway.credentials_refused)?;
         counter(to, "gateway_readings", "Readings handed to core", gateway.readings)?;

@@ -45,7 +45,8 @@ pub(crate) struct Up {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Make a fleet of simulated boilers and run it [default when given without a number: 20]
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "20")]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "20",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) demo: Option<u32>,
     /// Where devices connect by MQTT [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDR")]
@@ -53,6 +54,12 @@ pub(crate) struct Up {
     /// Where devices connect by MQTT over TLS [default: not at all; without a certificate one is made]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:8883")]
     pub(crate) mqtts: Option<String>,
+    /// Where devices connect by MQTT over WebSocket, path /mqtt; `off` for nowhere [default: 127.0.0.1:8083]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) ws: Option<String>,
+    /// Where devices connect by MQTT over WebSocket over TLS [default: not at all; without a certificate one is made]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:8084")]
+    pub(crate) wss: Option<String>,
     /// Where people and scripts come by HTTP [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<String>,
@@ -104,6 +111,7 @@ impl Up {
             Some(directory) => directory.clone(),
             None => data_dir::default()?,
         };
+        data_dir::check(&directory)?;
         signals::raise_file_limit();
         let ports = Ports::open(&self, &configuration, &directory).await?;
         let notifier = notifier(&configuration)?;
