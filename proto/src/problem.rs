@@ -27,6 +27,8 @@ pub enum ProblemKind {
     Conflict,
     /// The platform cannot answer now.
     Unavailable,
+    /// Between cores: the asked one does not own the slot, and nothing was done.
+    NotOwner,
     /// Wrong credential.
     Unauthenticated,
     /// A fault of ours.
@@ -34,7 +36,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::InvalidRequest,
         Self::NotFound,
         Self::AlreadyExists,
@@ -44,6 +46,7 @@ impl ProblemKind {
         Self::LimitReached,
         Self::Conflict,
         Self::Unavailable,
+        Self::NotOwner,
         Self::Unauthenticated,
         Self::Internal,
     ];
@@ -61,6 +64,7 @@ impl ProblemKind {
             Self::LimitReached => "limit_reached",
             Self::Conflict => "conflict",
             Self::Unavailable => "unavailable",
+            Self::NotOwner => "not_owner",
             Self::Unauthenticated => "unauthenticated",
             Self::Internal => "internal",
         }
@@ -76,7 +80,7 @@ impl ProblemKind {
             Self::CommandEnded => Code::FailedPrecondition,
             Self::TooManyOpenCommands | Self::LimitReached => Code::ResourceExhausted,
             Self::Conflict => Code::Aborted,
-            Self::Unavailable => Code::Unavailable,
+            Self::Unavailable | Self::NotOwner => Code::Unavailable,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Internal => Code::Internal,
         }

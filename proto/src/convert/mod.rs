@@ -3,10 +3,12 @@
 pub mod bus;
 mod enums;
 mod model;
+mod session;
 mod subscription;
 
 pub use enums::*;
 pub use model::*;
+pub use session::*;
 pub use subscription::*;
 
 use stoker_domain::IdError;

@@ -13,8 +13,14 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use stoker_domain::model::{Device, DeviceId, DeviceKey, OrganizationId, TokenHash};
 use stoker_domain::ports::store::{RegistryKey, RegistryRow, Store, StoreError, SwapOutcome};
+use stoker_proto::convert;
+use stoker_proto::core::v1::peer_service_client::PeerServiceClient;
+use stoker_proto::core::v1::{HoldsTokenReply, HoldsTokenRequest};
 use tokio::sync::Semaphore;
+use tonic::{Request, Status};
 
+use crate::cluster::Routes;
+use crate::services::credential_status;
 use crate::slots::{SlotError, Slots};
 
 /// The least length of a token that a caller brings, in characters.
@@ -39,6 +45,8 @@ pub(crate) enum CredentialError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Slot(#[from] SlotError),
+    #[error("{}", .0.message())]
+    Owner(Status),
     #[error("no randomness: {0}")]
     Randomness(String),
     #[error("a password could not be hashed: {0}")]
@@ -57,6 +65,7 @@ pub(crate) enum Shown {
 pub(crate) struct Credentials {
     store: Arc<dyn Store>,
     slots: Slots,
+    routes: Routes,
     key: [u8; 32],
     hashing: Arc<Semaphore>,
     /// SHA-256 over PHC string and password, by device.
@@ -71,7 +80,11 @@ fn random<const N: usize>() -> Result<[u8; N], CredentialError> {
 
 impl Credentials {
     /// Reads the platform's token key, or makes it when this is the first start.
-    pub(crate) async fn open(store: Arc<dyn Store>, slots: Slots) -> Result<Self, CredentialError> {
+    pub(crate) async fn open(
+        store: Arc<dyn Store>,
+        slots: Slots,
+        routes: Routes,
+    ) -> Result<Self, CredentialError> {
         let key = loop {
             match store.registry_get(&RegistryKey::Setting(SETTING.to_owned())).await? {
                 Some((RegistryRow::Setting { value, .. }, _)) => {
@@ -91,6 +104,7 @@ impl Credentials {
         Ok(Self {
             store,
             slots,
+            routes,
             key,
             hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
             remembered: Mutex::default(),
@@ -133,13 +147,31 @@ impl Credentials {
                 return Ok(true);
             }
             // A row without its device is void: its making was cut short, or its device is gone.
-            if self.device(&holder).await?.is_some_and(|device| device.token_hash == Some(hash)) {
+            if self.holds_token(&holder, hash).await? {
                 return Ok(false);
             }
             if let SwapOutcome::Swapped(_) = self.store.registry_put(row(), Some(version)).await? {
                 return Ok(true);
             }
         }
+    }
+
+    /// Whether the device's record names this token, whoever owns its slot.
+    async fn holds_token(&self, device: &DeviceKey, hash: TokenHash) -> Result<bool, CredentialError> {
+        let ask = HoldsTokenRequest { device: Some(convert::device_ref(device)), hash: hash.0.to_vec() };
+        let here = |ask: HoldsTokenRequest| async move {
+            let holds = self.names_token(device, &ask.hash).await;
+            Ok(HoldsTokenReply { holds: holds.map_err(|error| credential_status(&error))? })
+        };
+        let there = |channel, ask| async move { PeerServiceClient::new(channel).holds_token(ask).await };
+        let answer = self.routes.place(Request::new(ask), here, there).await;
+        Ok(answer.map_err(CredentialError::Owner)?.into_inner().holds)
+    }
+
+    /// Whether the device's record names this token; asked of the owner of its slot.
+    pub(crate) async fn names_token(&self, device: &DeviceKey, hash: &[u8]) -> Result<bool, CredentialError> {
+        let token = self.device(device).await?.and_then(|device| device.token_hash);
+        Ok(token.is_some_and(|token| token.0 == hash))
     }
 
     /// Lets a token go that its device does not name any more.
@@ -189,51 +221,57 @@ impl Credentials {
             .await
     }
 
-    /// Whose credential this is; none when it is nobody's.
+    /// Whose credential this would be, without a look at whether it is right; none when it can be nobody's.
+    pub(crate) async fn claimed(&self, shown: &Shown) -> Result<Option<DeviceKey>, CredentialError> {
+        let key = |organization: &str, device: &str| {
+            Some(DeviceKey::new(OrganizationId::new(organization).ok()?, DeviceId::new(device).ok()?))
+        };
+        Ok(match shown {
+            Shown::Token(token) => self.token_row(token).await?.map(|(_, device)| device),
+            Shown::Password { user_name, .. } => match user_name.split_once('/') {
+                Some((organization, device)) => key(organization, device),
+                None => key(OrganizationId::default_organization().as_str(), user_name),
+            },
+            Shown::Certificate { organization, device } => key(organization, device),
+        })
+    }
+
+    /// Whose credential this is; none when it is nobody's. Asked of the owner of the device's slot.
     pub(crate) async fn check(&self, shown: Shown) -> Result<Option<DeviceKey>, CredentialError> {
+        if let Shown::Token(token) = &shown {
+            return self.check_token(token).await;
+        }
+        let Some(key) = self.claimed(&shown).await? else { return Ok(None) };
         match shown {
-            Shown::Token(token) => self.check_token(&token).await,
-            Shown::Password { user_name, password } => self.check_password(&user_name, password).await,
-            Shown::Certificate { organization, device } => {
-                let (Ok(organization), Ok(device)) =
-                    (OrganizationId::new(&organization), DeviceId::new(&device))
-                else {
-                    return Ok(None);
-                };
-                let key = DeviceKey::new(organization, device);
-                Ok(self.device(&key).await?.map(|device| device.key))
-            }
+            Shown::Password { password, .. } => self.check_password(key, password).await,
+            _ => Ok(self.device(&key).await?.map(|device| device.key)),
         }
     }
 
-    async fn check_token(&self, token: &str) -> Result<Option<DeviceKey>, CredentialError> {
+    async fn token_row(&self, token: &str) -> Result<Option<(TokenHash, DeviceKey)>, CredentialError> {
         if token.is_empty() || token.chars().count() > TOKEN_MAX {
             return Ok(None);
         }
         let hash = self.hash_token(token);
-        let Some((RegistryRow::Token { device, .. }, _)) =
-            self.store.registry_get(&RegistryKey::Token(hash)).await?
-        else {
-            return Ok(None);
-        };
+        let row = self.store.registry_get(&RegistryKey::Token(hash)).await?;
+        let Some((RegistryRow::Token { device, .. }, _)) = row else { return Ok(None) };
+        Ok(Some((hash, device)))
+    }
+
+    async fn check_token(&self, token: &str) -> Result<Option<DeviceKey>, CredentialError> {
+        let Some((hash, device)) = self.token_row(token).await? else { return Ok(None) };
         let record = self.device(&device).await?;
         Ok(record.filter(|record| record.token_hash == Some(hash)).map(|record| record.key))
     }
 
     async fn check_password(
         &self,
-        user_name: &str,
+        key: DeviceKey,
         password: String,
     ) -> Result<Option<DeviceKey>, CredentialError> {
-        let (organization, device) = match user_name.split_once('/') {
-            Some((organization, device)) => (OrganizationId::new(organization), DeviceId::new(device)),
-            None => (Ok(OrganizationId::default_organization()), DeviceId::new(user_name)),
-        };
-        let (Ok(organization), Ok(device)) = (organization, device) else { return Ok(None) };
         if password.chars().count() > PASSWORD_MAX {
             return Ok(None);
         }
-        let key = DeviceKey::new(organization, device);
         let Some(phc) = self.device(&key).await?.and_then(|record| record.password_hash) else {
             return Ok(None);
         };

@@ -2,6 +2,7 @@
 //! and answers gateways, portals and notifiers over gRPC.
 
 mod backoff;
+mod cluster;
 mod credentials;
 mod seen;
 mod services;
@@ -13,28 +14,30 @@ mod waiters;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use stoker_domain::Settings;
-use stoker_domain::model::{MemberId, Slot};
+use stoker_domain::model::MemberId;
 use stoker_domain::ports::bus::Bus;
 use stoker_domain::ports::store::Store;
 use stoker_proto::core::v1::gateway_service_server::GatewayServiceServer;
 use stoker_proto::core::v1::notifier_service_server::NotifierServiceServer;
+use stoker_proto::core::v1::peer_service_server::PeerServiceServer;
 use stoker_proto::core::v1::portal_service_server::PortalServiceServer;
 use stoker_telemetry::{Clock, Health, Supervisor, TaskDied};
 use tokio_util::sync::CancellationToken;
 
+use cluster::{Owners, Peers, Routes};
 use credentials::Credentials;
-
 use shared::Shared;
-use slots::{SlotActor, SlotLost, Slots};
+use slots::Slots;
 use tasks::Tasks;
 
 /// The greatest gRPC message in either direction: a batch of readings of many small packets, or one page of a list.
 pub const MESSAGE_MOST: usize = 64 * 1024 * 1024;
 
-/// How old the subscriptions that a process goes by may be.
-const SUBSCRIPTIONS_EVERY: Duration = Duration::from_secs(2);
+/// How often a process reads the subscriptions anew.
+const SUBSCRIPTIONS_EVERY: Duration = Duration::from_millis(1_500);
+/// How old those may be that a process goes by: the pause, and the time that reading takes.
+const SUBSCRIPTIONS_OLD_MOST: Duration = Duration::from_secs(2);
 
 /// What a core is made of.
 pub struct CoreConfig {
@@ -48,6 +51,8 @@ pub struct CoreConfig {
     pub settings: Settings,
     /// This process, fresh at every start.
     pub member: MemberId,
+    /// Whether there may be others.
+    pub membership: Membership,
     /// Where to say how it goes.
     pub health: Health,
 }
@@ -61,28 +66,26 @@ pub enum CoreError {
     /// The platform's token key could not be read or made.
     #[error("the token key could not be opened: {0}")]
     Credentials(String),
-    /// A slot could not be taken over.
-    #[error("{0}")]
-    Slot(String),
-}
-
-impl From<SlotLost> for CoreError {
-    fn from(lost: SlotLost) -> Self {
-        Self::Slot(lost.to_string())
-    }
+    /// The slots could not be taken over.
+    #[error(transparent)]
+    Slots(#[from] TaskDied),
+    /// It was told to end before it had begun.
+    #[error("ended while the slots were being taken over")]
+    Ended,
 }
 
 /// A core that owns its slots and is ready to serve.
 pub struct Core {
     shared: Arc<Shared>,
     slots: Slots,
+    routes: Routes,
     credentials: Arc<Credentials>,
     tasks: Tasks,
     supervisor: Supervisor,
     shutdown: CancellationToken,
 }
 
-/// The three services, to be added to a gRPC server.
+/// The services, to be added to a gRPC server.
 pub struct CoreServices {
     /// For gateways.
     pub gateway: GatewayServiceServer<Gateways>,
@@ -90,31 +93,41 @@ pub struct CoreServices {
     pub portal: PortalServiceServer<Portals>,
     /// For notifiers.
     pub notifier: NotifierServiceServer<Notifiers>,
+    /// For other cores.
+    pub peer: PeerServiceServer<PeerCores>,
 }
 
 impl Core {
-    /// Takes all slots over and starts their tasks.
+    /// Starts to own slots. One that is alone has all of them when this returns; one among others serves at once, and
+    /// health says when it is ready.
     ///
     /// # Errors
     /// When the store does not answer or a slot belongs to somebody else.
     pub async fn start(config: CoreConfig, shutdown: CancellationToken) -> Result<Self, CoreError> {
-        let CoreConfig { store, bus, clock, settings, member, health } = config;
+        let CoreConfig { store, bus, clock, settings, member, membership, health } = config;
         let shared = Arc::new(Shared::new(store.clone(), bus, clock, settings, member));
         shared.reload_subscriptions().await?;
-        let (slots, mailboxes) = Slots::new();
-        health.waiting("slots", "they are being taken over");
-        let owned = try_join_all(Slot::all().map(|slot| SlotActor::take_over(slot, shared.clone()))).await?;
-        let mut supervisor = Supervisor::new(health.clone(), shutdown.clone());
-        for (slot, (actor, mailbox)) in Slot::all().zip(owned.into_iter().zip(mailboxes)) {
-            supervisor.run(&format!("slot {slot}"), actor.run(mailbox, shutdown.clone()));
+        let slots = Slots::new();
+        let (mut routes, alone) = (Routes::new(shared.clone(), slots.clone()), membership.is_alone());
+        let connect = membership.connect();
+        let (owners, wanted, mut settled) =
+            Owners::new(shared.clone(), slots.clone(), membership, health.clone());
+        if let Some(connect) = connect {
+            routes = routes.with_others(Peers::new(connect), wanted);
         }
-        let credentials = Credentials::open(store, slots.clone())
+        let credentials = Credentials::open(store, slots.clone(), routes.clone())
             .await
             .map_err(|error| CoreError::Credentials(error.to_string()))?;
-        health.ready("slots");
+        let mut supervisor = Supervisor::new(health, shutdown.clone());
+        supervisor.run("slots", owners.run(shutdown.clone()));
+        if alone && settled.wait_for(|settled| *settled).await.is_err() {
+            // It has died, or it was told to end meanwhile.
+            supervisor.join().await?;
+            return Err(CoreError::Ended);
+        }
         let tasks = Tasks::new(shutdown.clone());
         supervisor.run("subscriptions", refresh_subscriptions(shared.clone(), shutdown.clone()));
-        Ok(Self { shared, slots, credentials: Arc::new(credentials), tasks, supervisor, shutdown })
+        Ok(Self { shared, slots, routes, credentials: Arc::new(credentials), tasks, supervisor, shutdown })
     }
 
     /// The services, to be served by whatever transport.
@@ -123,21 +136,25 @@ impl Core {
         let gateway = Gateways {
             shared: self.shared.clone(),
             slots: self.slots.clone(),
+            routes: self.routes.clone(),
             credentials: self.credentials.clone(),
             tasks: self.tasks.clone(),
         };
         let portal = Portals {
             shared: self.shared.clone(),
             slots: self.slots.clone(),
+            routes: self.routes.clone(),
             credentials: self.credentials.clone(),
             changing_subscriptions: Arc::default(),
             tasks: self.tasks.clone(),
         };
-        let notifier = Notifiers { slots: self.slots.clone() };
+        let notifier = Notifiers { slots: self.slots.clone(), routes: self.routes.clone() };
+        let peer = PeerCores { credentials: self.credentials.clone(), routes: self.routes.clone() };
         CoreServices {
             gateway: GatewayServiceServer::new(gateway).max_decoding_message_size(MESSAGE_MOST),
             portal: PortalServiceServer::new(portal).max_encoding_message_size(MESSAGE_MOST),
             notifier: NotifierServiceServer::new(notifier),
+            peer: PeerServiceServer::new(peer),
         }
     }
 
@@ -170,6 +187,8 @@ async fn refresh_subscriptions(
     }
 }
 
+pub use cluster::{Connect, Membership, NoConnection};
 pub use services::gateway::Gateways;
 pub use services::notifier::Notifiers;
+pub use services::peer::PeerCores;
 pub use services::portal::Portals;

@@ -9,6 +9,7 @@ use stoker_domain::ports::bus::{Activity, Bus};
 use stoker_domain::ports::store::{Store, StoreError};
 use stoker_telemetry::Clock;
 
+use crate::cluster::Roster;
 use crate::seen::Seen;
 use crate::waiters::CommandWaiters;
 
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) started_at: Millis,
     pub(crate) seen: Seen,
     pub(crate) waiters: CommandWaiters,
+    pub(crate) roster: Roster,
     subscriptions: RwLock<Arc<Subscriptions>>,
 }
 
@@ -43,6 +45,7 @@ impl Shared {
             started_at: clock.now_ms(),
             seen: Seen::default(),
             waiters: CommandWaiters::default(),
+            roster: Roster::default(),
             subscriptions: RwLock::new(Arc::new(Subscriptions::default())),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use stoker_domain::model::{Command, CommandId};
+use stoker_domain::model::{Command, CommandId, Slot};
 use tokio::sync::oneshot;
 
 /// Requests that may wait at once. More get the command as it stands, without waiting.
@@ -57,6 +57,18 @@ impl CommandWaiters {
             // It may have stopped waiting.
             let _ = sender.send(command.clone());
         }
+    }
+
+    /// The slot is not this process's any more: whoever waits for one of its commands has to ask elsewhere.
+    pub(crate) fn lost(&self, slot: Slot) {
+        let mut inner = self.0.lock();
+        let mut gone = 0;
+        inner.by_command.retain(|command, waiting| {
+            let keep = command.slot() != slot;
+            gone += if keep { 0 } else { waiting.len() };
+            keep
+        });
+        inner.count -= gone;
     }
 }
 

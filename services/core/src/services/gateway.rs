@@ -4,30 +4,35 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stoker_domain::machine::{
-    CommandReport, EventVerdict, Input, OpenSession, PatchAttributes, Reply, SessionRefusal, SessionReport,
+    Announce, CommandReport, EventVerdict, Input, OpenSession, PatchAttributes, Reply, SessionRefusal, SessionReport,
 };
-use stoker_domain::model::{CommandId, DeviceKey, EndReason, Millis, SessionInfo, Will};
+use stoker_domain::model::{CommandId, DeviceKey, EndReason, Millis, SessionInfo, Slot};
 use stoker_proto::convert::{self, WireError};
+use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::gateway_service_server::GatewayService;
 use stoker_proto::core::v1::report_command_request::Report;
 use stoker_proto::core::v1::report_session_request::Report as Session;
 use stoker_proto::core::v1::{self as wire, credential};
 use stoker_proto::problem::ProblemKind;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{credential_status, readings, slot_status, wrong_reply};
+use crate::MESSAGE_MOST;
+use crate::cluster::Routes;
 use crate::credentials::{Credentials, Shown};
 use crate::shared::Shared;
-use crate::slots::Slots;
+use crate::slots::{SlotError, Slots};
 use crate::tasks::Tasks;
 
-/// How far stamps may be ahead of the clock; for so long after the start the newest points are asked.
+/// How far stamps may be ahead of the clock; for so long after a take-over the newest points are asked.
 const STAMPS_AHEAD_MS: Millis = 60_000;
 
 /// Serves gateways.
 pub struct Gateways {
     pub(crate) shared: Arc<Shared>,
     pub(crate) slots: Slots,
+    pub(crate) routes: Routes,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) tasks: Tasks,
 }
@@ -38,12 +43,13 @@ impl Gateways {
     }
 
     /// The time after which the device's points are to be stamped. Its stamps may run ahead of the clock when it sends
-    /// more than one in a millisecond; what was told of that is lost with the process, so for a while after its start
-    /// the newest points say it.
+    /// more than one in a millisecond; what was told of that is lost with the owner of its slot, so for a while after
+    /// a take-over the newest points say it.
     async fn stamp_floor(&self, device: &DeviceKey) -> Millis {
         let told = self.shared.seen.stamp_floor(device);
         let now = self.shared.clock.now_ms();
-        if now - self.shared.started_at > STAMPS_AHEAD_MS {
+        let since = self.slots.since(device.slot()).unwrap_or(now);
+        if now - since > STAMPS_AHEAD_MS {
             return told;
         }
         match self.shared.store.latest(device, None).await {
@@ -115,6 +121,193 @@ fn command_report(report: Option<Report>) -> Result<CommandReport, WireError> {
     })
 }
 
+fn no_credential() -> Status {
+    ProblemKind::Unauthenticated.status("no device has this credential")
+}
+
+fn client(channel: Channel) -> GatewayServiceClient<Channel> {
+    GatewayServiceClient::new(channel).max_decoding_message_size(MESSAGE_MOST)
+}
+
+impl Gateways {
+    async fn opened_session(
+        &self,
+        request: wire::OpenSessionRequest,
+    ) -> Result<wire::OpenSessionReply, Status> {
+        let shown = shown(request.credential)?;
+        let checked = self.credentials.check(shown.clone()).await;
+        let device = checked.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
+        let will = match request.will {
+            None => None,
+            Some(mut will) => {
+                // The gateway does not know yet whose connection it is: the credential says so.
+                if let Some(event) = will.event.as_mut() {
+                    event.device = Some(convert::device_ref(&device));
+                }
+                Some(convert::will_from_wire(will)?)
+            }
+        };
+        let arrival = request.arrival;
+        let session = SessionInfo {
+            gateway: convert::id("gateway", &request.gateway)?,
+            address: request.address,
+            protocol: request.protocol,
+            will,
+        };
+        let open = Input::OpenSession(OpenSession { device: device.clone(), session, arrival });
+        let Reply::Session(grant) = self.apply(&device, open).await? else { return Err(wrong_reply()) };
+        let grant = match grant {
+            Ok(grant) => grant,
+            Err(SessionRefusal::NotFound) => return Err(no_credential()),
+            Err(SessionRefusal::Superseded) => {
+                let reply = wire::OpenSessionReply {
+                    device: Some(convert::device_ref(&device)),
+                    superseded: true,
+                    ..wire::OpenSessionReply::default()
+                };
+                return Ok(reply);
+            }
+        };
+        // A credential that changed before the grant found no session to close; one that changes from now on does.
+        let checked = self.credentials.check(shown).await;
+        if checked.map_err(|error| credential_status(&error))?.as_ref() != Some(&device) {
+            let (epoch, reason) = (grant.epoch, EndReason::Revoked);
+            let report = SessionReport::Ended { device: device.clone(), epoch, reason };
+            self.apply(&device, Input::Session(report)).await?;
+            return Err(no_credential());
+        }
+        self.shared.seen.message(&device, self.shared.clock.now_ms());
+        let stamp_floor = self.stamp_floor(&device).await;
+        Ok(wire::OpenSessionReply {
+            device: Some(convert::device_ref(&device)),
+            epoch: Some(convert::epoch_to_wire(grant.epoch)),
+            stamp_floor,
+            superseded: false,
+        })
+    }
+
+    async fn reported_session(
+        &self,
+        request: wire::ReportSessionRequest,
+    ) -> Result<wire::ReportSessionReply, Status> {
+        let device = convert::device_key(request.device.as_ref())?;
+        let epoch = convert::epoch_from_wire(request.epoch)?;
+        let report = match request.report.ok_or(WireError::Missing("report"))? {
+            Session::CommandsWanted(wanted) => {
+                SessionReport::CommandsWanted { device: device.clone(), epoch, wanted }
+            }
+            Session::Ended(ended) => {
+                self.shared.seen.stamped(&device, ended.stamp_floor);
+                let reason = convert::end_reason_from_wire(ended.reason)?;
+                SessionReport::Ended { device: device.clone(), epoch, reason }
+            }
+        };
+        self.apply(&device, Input::Session(report)).await?;
+        Ok(wire::ReportSessionReply {})
+    }
+
+    async fn reported_event(
+        &self,
+        request: wire::ReportEventRequest,
+    ) -> Result<wire::ReportEventReply, Status> {
+        let event = convert::event_from_wire(request.event)?;
+        let device = event.device.clone();
+        self.shared.seen.message(&device, self.shared.clock.now_ms());
+        let id = event.id.clone();
+        let Reply::Event(verdict) = self.apply(&device, Input::Event(event)).await? else {
+            return Err(wrong_reply());
+        };
+        match verdict {
+            EventVerdict::Counted | EventVerdict::Repeated => {}
+            EventVerdict::UnknownDevice => return Err(super::portal_devices::no_device(&device)),
+            EventVerdict::TooManyAlarms => {
+                tracing::warn!(%device, event = %id, "a fault raised no alarm: the device has too many");
+            }
+        }
+        Ok(wire::ReportEventReply { repeated: verdict == EventVerdict::Repeated })
+    }
+
+    async fn reported_command(
+        &self,
+        request: wire::ReportCommandRequest,
+    ) -> Result<wire::ReportCommandReply, Status> {
+        let report = command_report(request.report)?;
+        if let CommandReport::Replied { device, .. } = &report {
+            self.shared.seen.message(device, self.shared.clock.now_ms());
+        }
+        self.report(report).await?;
+        Ok(wire::ReportCommandReply {})
+    }
+
+    async fn reported_attributes(
+        &self,
+        request: wire::ReportAttributesRequest,
+    ) -> Result<wire::ReportAttributesReply, Status> {
+        let device = convert::device_key(request.device.as_ref())?;
+        self.shared.seen.message(&device, self.shared.clock.now_ms());
+        let patch = PatchAttributes {
+            device: device.clone(),
+            client: super::portal_devices::scope(request.client, request.remove_client)?,
+            shared: BTreeMap::new(),
+            server: BTreeMap::new(),
+        };
+        let Reply::Attributes(result) = self.apply(&device, Input::PatchAttributes(patch)).await? else {
+            return Err(wrong_reply());
+        };
+        result.map_err(super::portal_devices::device_refusal)?;
+        Ok(wire::ReportAttributesReply {})
+    }
+
+    async fn asked_attributes(
+        &self,
+        request: wire::ReadAttributesRequest,
+    ) -> Result<wire::ReadAttributesReply, Status> {
+        let device = convert::device_key(request.device.as_ref())?;
+        self.shared.seen.message(&device, self.shared.clock.now_ms());
+        let look = device.clone();
+        let attributes = self
+            .slots
+            .query(device.slot(), move |machine| machine.device(&look).map(|view| view.attributes.cloned()))
+            .await
+            .map_err(slot_status)?
+            .ok_or_else(|| ProblemKind::NotFound.status(format!("there is no device {}", device.device)))?;
+        let Some(attributes) = attributes else {
+            return Ok(wire::ReadAttributesReply::default());
+        };
+        let all = request.client_keys.is_none() && request.shared_keys.is_none();
+        let pick = |values, keys: Option<wire::Strings>| {
+            let mut values = convert::values_to_wire(values);
+            match keys {
+                Some(keys) => values.retain(|key, _| keys.items.contains(key)),
+                None if all => {}
+                None => values.clear(),
+            }
+            values
+        };
+        Ok(wire::ReadAttributesReply {
+            client: pick(&attributes.client, request.client_keys),
+            shared: pick(&attributes.shared, request.shared_keys),
+        })
+    }
+
+    async fn announced(
+        &self,
+        request: wire::AnnounceSessionsRequest,
+    ) -> Result<wire::AnnounceSessionsReply, Status> {
+        let slot = u8::try_from(request.slot).map(Slot).map_err(|_| WireError::Range("slot"))?;
+        let gateway = convert::id("gateway", &request.gateway)?;
+        let sessions = request.sessions.into_iter().map(|held| convert::held_session_from_wire(held, &gateway));
+        let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
+        if sessions.iter().any(|held| held.device.slot() != slot) {
+            return Err(ProblemKind::InvalidRequest.status("a session is of another slot"));
+        }
+        let epoch = self.slots.epoch(slot).ok_or_else(|| slot_status(SlotError::NoOwner))?;
+        let input = Input::Announce(Announce { gateway, sessions });
+        self.slots.apply(slot, input).await.map_err(slot_status)?;
+        Ok(wire::AnnounceSessionsReply { slot_epoch: epoch.0 })
+    }
+}
+
 #[tonic::async_trait]
 impl GatewayService for Gateways {
     type ReadingsStream = readings::Answers;
@@ -130,164 +323,59 @@ impl GatewayService for Gateways {
         &self,
         request: Request<wire::OpenSessionRequest>,
     ) -> Result<Response<wire::OpenSessionReply>, Status> {
-        let request = request.into_inner();
-        let wrong = || ProblemKind::Unauthenticated.status("no device has this credential");
-        let shown = shown(request.credential)?;
-        let checked = self.credentials.check(shown.clone()).await;
-        let device = checked.map_err(|error| credential_status(&error))?.ok_or_else(wrong)?;
-        let will = match request.will {
-            None => None,
-            Some(mut will) => {
-                // The gateway does not know yet whose connection it is: the credential says so.
-                if let Some(event) = will.event.as_mut() {
-                    event.device = Some(convert::device_ref(&device));
-                }
-                Some(Will { event: convert::event_from_wire(will.event)?, delay_ms: will.delay_ms })
-            }
-        };
-        let arrival = request.arrival;
-        let session = SessionInfo {
-            gateway: convert::id("gateway", &request.gateway)?,
-            address: request.address,
-            protocol: request.protocol,
-            will,
-        };
-        let open = Input::OpenSession(OpenSession { device: device.clone(), session, arrival });
-        let Reply::Session(grant) = self.apply(&device, open).await? else { return Err(wrong_reply()) };
-        let grant = match grant {
-            Ok(grant) => grant,
-            Err(SessionRefusal::NotFound) => return Err(wrong()),
-            Err(SessionRefusal::Superseded) => {
-                let reply = wire::OpenSessionReply {
-                    device: Some(convert::device_ref(&device)),
-                    superseded: true,
-                    ..wire::OpenSessionReply::default()
-                };
-                return Ok(Response::new(reply));
-            }
-        };
-        // A credential that changed before the grant found no session to close; one that changes from now on does.
-        let checked = self.credentials.check(shown).await;
-        if checked.map_err(|error| credential_status(&error))?.as_ref() != Some(&device) {
-            let (epoch, reason) = (grant.epoch, EndReason::Revoked);
-            let report = SessionReport::Ended { device: device.clone(), epoch, reason };
-            self.apply(&device, Input::Session(report)).await?;
-            return Err(wrong());
-        }
-        self.shared.seen.message(&device, self.shared.clock.now_ms());
-        let stamp_floor = self.stamp_floor(&device).await;
-        Ok(Response::new(wire::OpenSessionReply {
-            device: Some(convert::device_ref(&device)),
-            epoch: Some(convert::epoch_to_wire(grant.epoch)),
-            stamp_floor,
-            superseded: false,
-        }))
+        let shown = shown(request.get_ref().credential.clone())?;
+        let claimed = self.credentials.claimed(&shown).await;
+        let device = claimed.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
+        let here = |request| self.opened_session(request);
+        let there = |channel, request| async move { client(channel).open_session(request).await };
+        self.routes.carry(device.slot(), request, here, there).await.map(Response::new)
     }
 
     async fn report_session(
         &self,
         request: Request<wire::ReportSessionRequest>,
     ) -> Result<Response<wire::ReportSessionReply>, Status> {
-        let request = request.into_inner();
-        let device = convert::device_key(request.device.as_ref())?;
-        let epoch = convert::epoch_from_wire(request.epoch)?;
-        let report = match request.report.ok_or(WireError::Missing("report"))? {
-            Session::CommandsWanted(wanted) => {
-                SessionReport::CommandsWanted { device: device.clone(), epoch, wanted }
-            }
-            Session::Ended(ended) => {
-                self.shared.seen.stamped(&device, ended.stamp_floor);
-                let reason = convert::end_reason_from_wire(ended.reason)?;
-                SessionReport::Ended { device: device.clone(), epoch, reason }
-            }
-        };
-        self.apply(&device, Input::Session(report)).await?;
-        Ok(Response::new(wire::ReportSessionReply {}))
+        let there = |channel, request| async move { client(channel).report_session(request).await };
+        self.routes.place(request, |request| self.reported_session(request), there).await
     }
 
     async fn report_event(
         &self,
         request: Request<wire::ReportEventRequest>,
     ) -> Result<Response<wire::ReportEventReply>, Status> {
-        let event = convert::event_from_wire(request.into_inner().event)?;
-        let device = event.device.clone();
-        self.shared.seen.message(&device, self.shared.clock.now_ms());
-        let id = event.id.clone();
-        let Reply::Event(verdict) = self.apply(&device, Input::Event(event)).await? else {
-            return Err(wrong_reply());
-        };
-        match verdict {
-            EventVerdict::Counted | EventVerdict::Repeated => {}
-            EventVerdict::UnknownDevice => return Err(super::portal_devices::no_device(&device)),
-            EventVerdict::TooManyAlarms => {
-                tracing::warn!(%device, event = %id, "a fault raised no alarm: the device has too many");
-            }
-        }
-        Ok(Response::new(wire::ReportEventReply { repeated: verdict == EventVerdict::Repeated }))
+        let there = |channel, request| async move { client(channel).report_event(request).await };
+        self.routes.place(request, |request| self.reported_event(request), there).await
     }
 
     async fn report_command(
         &self,
         request: Request<wire::ReportCommandRequest>,
     ) -> Result<Response<wire::ReportCommandReply>, Status> {
-        let report = command_report(request.into_inner().report)?;
-        if let CommandReport::Replied { device, .. } = &report {
-            self.shared.seen.message(device, self.shared.clock.now_ms());
-        }
-        self.report(report).await?;
-        Ok(Response::new(wire::ReportCommandReply {}))
+        let there = |channel, request| async move { client(channel).report_command(request).await };
+        self.routes.place(request, |request| self.reported_command(request), there).await
     }
 
     async fn report_attributes(
         &self,
         request: Request<wire::ReportAttributesRequest>,
     ) -> Result<Response<wire::ReportAttributesReply>, Status> {
-        let request = request.into_inner();
-        let device = convert::device_key(request.device.as_ref())?;
-        self.shared.seen.message(&device, self.shared.clock.now_ms());
-        let patch = PatchAttributes {
-            device: device.clone(),
-            client: super::portal_devices::scope(request.client, request.remove_client)?,
-            shared: BTreeMap::new(),
-            server: BTreeMap::new(),
-        };
-        let Reply::Attributes(result) = self.apply(&device, Input::PatchAttributes(patch)).await? else {
-            return Err(wrong_reply());
-        };
-        result.map_err(super::portal_devices::device_refusal)?;
-        Ok(Response::new(wire::ReportAttributesReply {}))
+        let there = |channel, request| async move { client(channel).report_attributes(request).await };
+        self.routes.place(request, |request| self.reported_attributes(request), there).await
     }
 
     async fn read_attributes(
         &self,
         request: Request<wire::ReadAttributesRequest>,
     ) -> Result<Response<wire::ReadAttributesReply>, Status> {
-        let request = request.into_inner();
-        let device = convert::device_key(request.device.as_ref())?;
-        self.shared.seen.message(&device, self.shared.clock.now_ms());
-        let look = device.clone();
-        let attributes = self
-            .slots
-            .query(device.slot(), move |machine| machine.device(&look).map(|view| view.attributes.cloned()))
-            .await
-            .map_err(slot_status)?
-            .ok_or_else(|| ProblemKind::NotFound.status(format!("there is no device {}", device.device)))?;
-        let Some(attributes) = attributes else {
-            return Ok(Response::new(wire::ReadAttributesReply::default()));
-        };
-        let all = request.client_keys.is_none() && request.shared_keys.is_none();
-        let pick = |values, keys: Option<wire::Strings>| {
-            let mut values = convert::values_to_wire(values);
-            match keys {
-                Some(keys) => values.retain(|key, _| keys.items.contains(key)),
-                None if all => {}
-                None => values.clear(),
-            }
-            values
-        };
-        Ok(Response::new(wire::ReadAttributesReply {
-            client: pick(&attributes.client, request.client_keys),
-            shared: pick(&attributes.shared, request.shared_keys),
-        }))
+        let there = |channel, request| async move { client(channel).read_attributes(request).await };
+        self.routes.place(request, |request| self.asked_attributes(request), there).await
+    }
+
+    async fn announce_sessions(
+        &self,
+        request: Request<wire::AnnounceSessionsRequest>,
+    ) -> Result<Response<wire::AnnounceSessionsReply>, Status> {
+        let there = |channel, request| async move { client(channel).announce_sessions(request).await };
+        self.routes.place(request, |request| self.announced(request), there).await
     }
 }

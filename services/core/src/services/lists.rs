@@ -1,10 +1,101 @@
 //! Lists that come from many slots and from history: merged, each item once, one page.
 
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use stoker_domain::model::{SLOT_COUNT, Slot};
 use stoker_proto::problem::ProblemKind;
-use tonic::Status;
+use tokio::time::{Instant, timeout};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use crate::backoff::Backoff;
+use crate::cluster::Routes;
 
 /// The greatest page.
 pub(crate) const LIMIT_MOST: u32 = 1_000;
+
+/// A core that says nothing for so long is left out; who takes its slots over is asked anew.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// For so long it is tried to hear of all slots.
+const COVER_WITHIN: Duration = Duration::from_secs(12);
+
+/// A set of slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Coverage([u8; SLOT_COUNT / 8]);
+
+impl Coverage {
+    pub(crate) fn of(slots: impl Iterator<Item = Slot>) -> Self {
+        let mut coverage = Self::default();
+        for Slot(slot) in slots {
+            if let Some(byte) = coverage.0.get_mut(usize::from(slot / 8)) {
+                *byte |= 1 << (slot % 8);
+            }
+        }
+        coverage
+    }
+
+    pub(crate) fn to_wire(self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+
+    /// With what another has said. What is missing there is not covered.
+    fn add(&mut self, wire: &[u8]) {
+        for (byte, of) in self.0.iter_mut().zip(wire) {
+            *byte |= of;
+        }
+    }
+
+    fn missing(&self) -> u32 {
+        self.0.iter().map(|byte| byte.count_zeros()).sum()
+    }
+}
+
+/// Asks this core and all others for what they have of the slots that they own, until all slots are heard of.
+pub(crate) async fn everywhere<Q, A, Here, There>(
+    routes: &Routes,
+    ask: &Q,
+    here: impl Fn(Q) -> Here,
+    there: impl Fn(Channel, Request<Q>) -> There,
+    covered: impl Fn(&A) -> &[u8],
+) -> Result<Vec<A>, Status>
+where
+    Q: Clone,
+    Here: Future<Output = Result<A, Status>>,
+    There: Future<Output = Result<Response<A>, Status>>,
+{
+    let began = Instant::now();
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
+    loop {
+        let others = routes.others().into_iter().map(|(core, channel)| {
+            let answer = timeout(ANSWER_WITHIN, there(channel, Routes::onward(ask.clone())));
+            async move {
+                match answer.await {
+                    Ok(Ok(answer)) => Some(answer.into_inner()),
+                    Ok(Err(status)) => {
+                        tracing::debug!(%core, %status, "a core could not say what it has");
+                        None
+                    }
+                    Err(_) => None,
+                }
+            }
+        });
+        let (mine, others) = tokio::join!(here(ask.clone()), join_all(others));
+        let mut answers = vec![mine?];
+        answers.extend(others.into_iter().flatten());
+        let mut coverage = Coverage::default();
+        answers.iter().for_each(|answer| coverage.add(covered(answer)));
+        match coverage.missing() {
+            0 => return Ok(answers),
+            missing if !routes.has_others() || began.elapsed() > COVER_WITHIN => {
+                return Err(ProblemKind::Unavailable
+                    .status(format!("{missing} of {SLOT_COUNT} slots have no owner right now, try again")));
+            }
+            _ => backoff.pause().await,
+        }
+    }
+}
 
 /// Checks a page size.
 pub(crate) fn limit(limit: u32) -> Result<usize, Status> {
@@ -34,6 +125,17 @@ mod tests {
         let items = vec![(2, "slot"), (1, "slot"), (2, "history"), (3, "history")];
         assert_eq!(page(items.clone(), 2, |item| item.0), (vec![(1, "slot"), (2, "slot")], true));
         assert_eq!(page(items, 3, |item| item.0), (vec![(1, "slot"), (2, "slot"), (3, "history")], false));
+    }
+
+    #[test]
+    fn what_is_not_heard_of_is_missing() {
+        let mut coverage = Coverage::of([Slot(0), Slot(9), Slot(255)].into_iter());
+        assert_eq!(coverage.missing(), 253);
+        coverage.add(&Coverage::of((0..=127).map(Slot)).to_wire());
+        assert_eq!(coverage.missing(), 127);
+        coverage.add(&[]);
+        coverage.add(&Coverage::of(Slot::all()).to_wire());
+        assert_eq!(coverage.missing(), 0);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub(crate) mod gateway;
 pub(crate) mod lists;
+pub(crate) mod peer;
+pub(crate) mod place;
 pub(crate) mod notifier;
 pub(crate) mod portal;
 mod portal_alarms;
@@ -31,7 +33,11 @@ pub(crate) fn store_status(error: &StoreError) -> Status {
 
 /// What a slot's error is to a caller.
 pub(crate) fn slot_status(error: SlotError) -> Status {
-    ProblemKind::Unavailable.status(error.to_string())
+    match error {
+        // Nothing was done: whoever passed it on looks for another owner.
+        SlotError::NoOwner => ProblemKind::NotOwner.status(error.to_string()),
+        SlotError::Overloaded | SlotError::Unknown => ProblemKind::Unavailable.status(error.to_string()),
+    }
 }
 
 /// What a credential's error is to a caller.
@@ -39,6 +45,7 @@ pub(crate) fn credential_status(error: &CredentialError) -> Status {
     match error {
         CredentialError::Store(error) => store_status(error),
         CredentialError::Slot(error) => slot_status(*error),
+        CredentialError::Owner(status) => status.clone(),
         CredentialError::Randomness(_) | CredentialError::Hash(_) => {
             tracing::error!(%error, "a credential could not be made or checked");
             ProblemKind::Internal.status("a credential could not be made or checked")

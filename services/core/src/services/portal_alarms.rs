@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 
 use stoker_domain::machine::{AcknowledgeAlarm, Input, Reply};
-use stoker_domain::model::{Acknowledgement, Alarm, AlarmId, AlarmState, NotificationId, OrganizationId};
+use stoker_domain::model::{
+    Acknowledgement, Alarm, AlarmId, AlarmState, Notification, NotificationId, OrganizationId,
+};
 use stoker_domain::ports::bus::Activity;
 use stoker_domain::ports::store::{AlarmsQuery, Append, NotificationsQuery};
 use stoker_proto::convert;
@@ -11,8 +13,8 @@ use stoker_proto::core::v1 as wire;
 use stoker_proto::problem::ProblemKind;
 use tonic::Status;
 
-use super::lists;
-use super::portal::Portals;
+use super::lists::{self, Coverage};
+use super::portal::{Portals, client};
 use super::{slot_status, store_status, wrong_reply};
 
 /// Characters of a note.
@@ -49,6 +51,8 @@ impl Portals {
         &self,
         request: wire::ListAlarmsRequest,
     ) -> Result<wire::ListAlarmsReply, Status> {
+        let here_only = request.here_only;
+        let ask = wire::ListAlarmsRequest { here_only: true, ..request.clone() };
         let limit = lists::limit(request.limit)?;
         let organization: OrganizationId = convert::id("organization", &request.organization)?;
         let state = request.state.map(convert::alarm_state_from_wire).transpose()?;
@@ -79,14 +83,26 @@ impl Portals {
             alarms.truncate(limit + 1);
             alarms
         };
-        let mut alarms: Vec<Alarm> =
-            self.slots.query_all(look).await.map_err(slot_status)?.into_iter().flatten().collect();
+        if here_only {
+            let found = self.slots.query_owned(look).await.map_err(slot_status)?;
+            let slots = Coverage::of(found.iter().map(|(slot, _)| *slot)).to_wire();
+            let alarms = found.into_iter().flat_map(|(_, alarms)| alarms).collect();
+            let (alarms, more) = lists::page(alarms, limit + 1, |alarm| Reverse((alarm.raised_at, alarm.id)));
+            let alarms = alarms.into_iter().map(convert::alarm_to_wire).collect();
+            return Ok(wire::ListAlarmsReply { alarms, more, slots });
+        }
+        let here = |request| Box::pin(self.alarms(request));
+        let there = |channel, request| async move { client(channel).list_alarms(request).await };
+        let parts = lists::everywhere(&self.routes, &ask, here, there, |part| &part.slots).await?;
+        let mut alarms: Vec<wire::Alarm> = parts.into_iter().flat_map(|part| part.alarms).collect();
         if state != Some(AlarmState::Active) {
             let query = AlarmsQuery { organization, device, severity, kind: None, after, limit: limit + 1 };
-            alarms.extend(self.shared.store.ended_alarms(query).await.map_err(|error| store_status(&error))?);
+            let ended = self.shared.store.ended_alarms(query).await.map_err(|error| store_status(&error))?;
+            alarms.extend(ended.into_iter().map(convert::alarm_to_wire));
         }
-        let (alarms, more) = lists::page(alarms, limit, |alarm| Reverse((alarm.raised_at, alarm.id)));
-        Ok(wire::ListAlarmsReply { alarms: alarms.into_iter().map(convert::alarm_to_wire).collect(), more })
+        let key = |alarm: &wire::Alarm| Reverse((alarm.raised_at, alarm.id.parse::<AlarmId>().ok()));
+        let (alarms, more) = lists::page(alarms, limit, key);
+        Ok(wire::ListAlarmsReply { alarms, more, slots: Vec::new() })
     }
 
     pub(super) async fn take_note_of_alarm(
@@ -143,6 +159,8 @@ impl Portals {
         &self,
         request: wire::ListNotificationsRequest,
     ) -> Result<wire::ListNotificationsReply, Status> {
+        let here_only = request.here_only;
+        let ask = wire::ListNotificationsRequest { here_only: true, ..request.clone() };
         let limit = lists::limit(request.limit)?;
         let organization: OrganizationId = convert::id("organization", &request.organization)?;
         let alarm: Option<AlarmId> = request.alarm.map(|alarm| convert::id("alarm", &alarm)).transpose()?;
@@ -166,15 +184,27 @@ impl Portals {
             found.truncate(limit + 1);
             found
         };
-        let mut found: Vec<_> =
-            self.slots.query_all(look).await.map_err(slot_status)?.into_iter().flatten().collect();
+        if here_only {
+            let found = self.slots.query_owned(look).await.map_err(slot_status)?;
+            let slots = Coverage::of(found.iter().map(|(slot, _)| *slot)).to_wire();
+            let found = found.into_iter().flat_map(|(_, found)| found).collect();
+            let (found, more) =
+                lists::page(found, limit + 1, |found: &Notification| Reverse((found.created_at, found.id)));
+            let notifications = found.into_iter().map(convert::notification_to_wire).collect();
+            return Ok(wire::ListNotificationsReply { notifications, more, slots });
+        }
+        let here = |request| Box::pin(self.notifications(request));
+        let there = |channel, request| async move { client(channel).list_notifications(request).await };
+        let parts = lists::everywhere(&self.routes, &ask, here, there, |part| &part.slots).await?;
+        let mut found: Vec<wire::Notification> =
+            parts.into_iter().flat_map(|part| part.notifications).collect();
         let query = NotificationsQuery { organization, alarm, state, after, limit: limit + 1 };
-        found.extend(
-            self.shared.store.ended_notifications(query).await.map_err(|error| store_status(&error))?,
-        );
-        let (found, more) =
-            lists::page(found, limit, |notification| Reverse((notification.created_at, notification.id)));
-        let notifications = found.into_iter().map(convert::notification_to_wire).collect();
-        Ok(wire::ListNotificationsReply { notifications, more })
+        let ended = self.shared.store.ended_notifications(query).await;
+        let ended = ended.map_err(|error| store_status(&error))?;
+        found.extend(ended.into_iter().map(convert::notification_to_wire));
+        let key =
+            |found: &wire::Notification| Reverse((found.created_at, found.id.parse::<NotificationId>().ok()));
+        let (notifications, more) = lists::page(found, limit, key);
+        Ok(wire::ListNotificationsReply { notifications, more, slots: Vec::new() })
     }
 }

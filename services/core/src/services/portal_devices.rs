@@ -11,8 +11,8 @@ use stoker_proto::core::v1 as wire;
 use stoker_proto::problem::ProblemKind;
 use tonic::Status;
 
-use super::lists;
-use super::portal::Portals;
+use super::lists::{self, Coverage};
+use super::portal::{Portals, client};
 use super::{credential_status, slot_status, store_status, wrong_reply};
 use crate::credentials::{Credentials, PASSWORD_MAX, TOKEN_MAX, TOKEN_MIN};
 
@@ -83,6 +83,10 @@ fn password(password: &str) -> Result<(), Status> {
         return Ok(());
     }
     Err(invalid(format!("a password has 1 to {PASSWORD_MAX} characters")))
+}
+
+fn device_id(device: &wire::Device) -> &str {
+    device.key.as_ref().map_or("", |key| &key.device)
 }
 
 type Found = (Device, Option<Presence>, Option<Attributes>);
@@ -193,7 +197,7 @@ impl Portals {
         })
     }
 
-    pub(super) async fn devices(
+    async fn devices_here(
         &self,
         request: wire::ListDevicesRequest,
     ) -> Result<wire::ListDevicesReply, Status> {
@@ -218,7 +222,7 @@ impl Portals {
         let fits = std::sync::Arc::new(fits);
         let pages = self
             .slots
-            .query_all(move |machine| {
+            .query_owned(move |machine| {
                 machine
                     .devices_after(&organization, after.as_ref())
                     .filter(|view| fits(view.record, view.presence))
@@ -228,13 +232,32 @@ impl Portals {
             })
             .await
             .map_err(slot_status)?;
-        let (devices, more) =
-            lists::page(pages.into_iter().flatten().collect(), limit, |(device, _)| device.key.clone());
+        let slots = Coverage::of(pages.iter().map(|(slot, _)| *slot)).to_wire();
+        let devices = pages.into_iter().flat_map(|(_, devices)| devices).collect();
+        let (devices, more) = lists::page(devices, limit, |(device, _)| device.key.clone());
         let devices = devices
             .iter()
             .map(|(device, presence)| convert::device_to_wire(device, presence.as_ref()))
             .collect();
-        Ok(wire::ListDevicesReply { devices, more })
+        Ok(wire::ListDevicesReply { devices, more, slots })
+    }
+
+    pub(super) async fn devices(
+        &self,
+        request: wire::ListDevicesRequest,
+    ) -> Result<wire::ListDevicesReply, Status> {
+        if request.here_only {
+            return self.devices_here(request).await;
+        }
+        let limit = lists::limit(request.limit)?;
+        let ask = wire::ListDevicesRequest { here_only: true, ..request };
+        let here = |request| self.devices_here(request);
+        let there = |channel, request| async move { client(channel).list_devices(request).await };
+        let parts = lists::everywhere(&self.routes, &ask, here, there, |part| &part.slots).await?;
+        let had_more = parts.iter().any(|part| part.more);
+        let devices = parts.into_iter().flat_map(|part| part.devices).collect();
+        let (devices, more) = lists::page(devices, limit, |device: &wire::Device| device_id(device).to_owned());
+        Ok(wire::ListDevicesReply { devices, more: more || had_more, slots: Vec::new() })
     }
 
     pub(super) async fn change_device(

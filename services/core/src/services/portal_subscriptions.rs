@@ -9,6 +9,7 @@ use tonic::Status;
 
 use super::portal::Portals;
 use super::{lists, store_status};
+use crate::SUBSCRIPTIONS_OLD_MOST;
 
 /// Subscriptions of one organization: each fault is held against all of them.
 const SUBSCRIPTIONS_MOST: usize = 10_000;
@@ -103,6 +104,15 @@ impl Portals {
         }
     }
 
+    /// Returns when no core goes by what was before.
+    async fn told_everywhere(&self) -> Result<(), Status> {
+        self.shared.reload_subscriptions().await.map_err(|error| store_status(&error))?;
+        if self.routes.has_others() {
+            tokio::time::sleep(SUBSCRIPTIONS_OLD_MOST).await;
+        }
+        Ok(())
+    }
+
     async fn write_subscription(
         &self,
         subscription: Subscription,
@@ -115,7 +125,7 @@ impl Portals {
             return Err(ProblemKind::Conflict
                 .status("somebody else changed this subscription; read it and try again"));
         }
-        self.shared.reload_subscriptions().await.map_err(|error| store_status(&error))?;
+        self.told_everywhere().await?;
         Ok(reply(subscription))
     }
 
@@ -210,7 +220,7 @@ impl Portals {
         let _one_at_a_time = self.changing_subscriptions.lock().await;
         let (_, version, key) = self.look_up_subscription(&request.organization, &request.id).await?;
         self.shared.store.registry_delete(&key, version).await.map_err(|error| store_status(&error))?;
-        self.shared.reload_subscriptions().await.map_err(|error| store_status(&error))?;
+        self.told_everywhere().await?;
         Ok(wire::RemoveSubscriptionReply {})
     }
 }

@@ -9,7 +9,6 @@ use stoker_domain::model::{DeviceKey, EndReason, MemberId, Millis, Slot, SlotEpo
 use stoker_domain::ports::store::{Append, Change, ClaimOutcome, CommitOutcome, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::effects::{self, EffectDone};
 use super::{Look, Message, SlotError};
@@ -63,11 +62,14 @@ struct Round {
 }
 
 impl SlotActor {
-    /// Takes the slot over and reads its state.
-    pub(crate) async fn take_over(slot: Slot, shared: Arc<Shared>) -> Result<Self, SlotLost> {
+    /// Takes the slot over, if its epoch still is `seen`, and reads its state.
+    pub(crate) async fn take_over(
+        slot: Slot,
+        seen: SlotEpoch,
+        shared: Arc<Shared>,
+    ) -> Result<Self, SlotLost> {
         let claim = |source| SlotLost::Claim { slot, source };
-        let head = shared.store.head(slot).await.map_err(claim)?;
-        let epoch = match shared.store.claim(slot, &shared.member, head.epoch).await.map_err(claim)? {
+        let epoch = match shared.store.claim(slot, &shared.member, seen).await.map_err(claim)? {
             ClaimOutcome::Claimed(epoch) => epoch,
             ClaimOutcome::Refused(head) => return Err(SlotLost::Fenced { slot, current: head.epoch }),
         };
@@ -84,19 +86,19 @@ impl SlotActor {
         Ok(actor)
     }
 
-    /// Serves until shutdown or until the slot is lost.
-    pub(crate) async fn run(
-        mut self,
-        mut mailbox: mpsc::Receiver<Message>,
-        shutdown: CancellationToken,
-    ) -> Result<(), SlotLost> {
+    /// In which epoch.
+    pub(crate) fn epoch(&self) -> SlotEpoch {
+        self.epoch
+    }
+
+    /// Serves until the mailbox is closed and empty, or until the slot is lost.
+    pub(crate) async fn run(mut self, mut mailbox: mpsc::Receiver<Message>) -> Result<(), SlotLost> {
         loop {
             let mut round = Round::default();
             let due = self.machine.next_due();
             let wait = due.map(|due| self.shared.clock.until(due));
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return self.close().await,
                 Some(done) = self.effects.join_next(), if !self.effects.is_empty() => self.effect_done(done, &mut round)?,
                 message = mailbox.recv() => match message {
                     Some(message) => self.take(message, &mut round),

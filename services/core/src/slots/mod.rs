@@ -5,8 +5,9 @@ mod effects;
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use stoker_domain::machine::{Input, Reply, SlotMachine};
-use stoker_domain::{SLOT_COUNT, Slot};
+use stoker_domain::{Millis, SLOT_COUNT, Slot, SlotEpoch};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use actor::{SlotActor, SlotLost};
@@ -40,22 +41,63 @@ pub(crate) enum Message {
     Query(Look),
 }
 
-/// The way to all slots.
+/// A slot that this process owns.
+struct Place {
+    mailbox: mpsc::Sender<Message>,
+    epoch: SlotEpoch,
+    /// When it was taken over.
+    since: Millis,
+}
+
+/// The way to the slots that this process owns.
 #[derive(Clone)]
 pub(crate) struct Slots {
-    mailboxes: Arc<Vec<mpsc::Sender<Message>>>,
+    places: Arc<RwLock<Vec<Option<Place>>>>,
 }
 
 impl Slots {
-    /// Mailboxes for all slots, and their other ends in the order of the slots.
-    pub(crate) fn new() -> (Self, Vec<mpsc::Receiver<Message>>) {
-        let (mailboxes, ends) = (0..SLOT_COUNT).map(|_| mpsc::channel(MAILBOX)).unzip();
-        (Self { mailboxes: Arc::new(mailboxes) }, ends)
+    /// None is owned yet.
+    pub(crate) fn new() -> Self {
+        let places = (0..SLOT_COUNT).map(|_| None).collect();
+        Self { places: Arc::new(RwLock::new(places)) }
+    }
+
+    /// The slot is owned from now on; what is sent to it comes out at the other end.
+    pub(crate) fn open(&self, slot: Slot, epoch: SlotEpoch, now: Millis) -> mpsc::Receiver<Message> {
+        let (mailbox, end) = mpsc::channel(MAILBOX);
+        if let Some(place) = self.places.write().get_mut(usize::from(slot.0)) {
+            *place = Some(Place { mailbox, epoch, since: now });
+        }
+        end
+    }
+
+    /// The slot takes nothing more; what was sent to it is still worked off.
+    pub(crate) fn close(&self, slot: Slot) {
+        if let Some(place) = self.places.write().get_mut(usize::from(slot.0)) {
+            *place = None;
+        }
+    }
+
+    /// The slots that this process owns, and their epochs.
+    pub(crate) fn owned(&self) -> Vec<(Slot, SlotEpoch)> {
+        let places = self.places.read();
+        Slot::all().zip(places.iter()).filter_map(|(slot, place)| Some((slot, place.as_ref()?.epoch))).collect()
+    }
+
+    /// In which epoch this process owns the slot.
+    pub(crate) fn epoch(&self, slot: Slot) -> Option<SlotEpoch> {
+        Some(self.places.read().get(usize::from(slot.0))?.as_ref()?.epoch)
+    }
+
+    /// Since when this process owns the slot.
+    pub(crate) fn since(&self, slot: Slot) -> Option<Millis> {
+        Some(self.places.read().get(usize::from(slot.0))?.as_ref()?.since)
     }
 
     fn send(&self, slot: Slot, message: Message) -> Result<(), SlotError> {
-        let mailbox = self.mailboxes.get(usize::from(slot.0)).ok_or(SlotError::NoOwner)?;
-        mailbox.try_send(message).map_err(|error| match error {
+        let places = self.places.read();
+        let place = places.get(usize::from(slot.0)).and_then(Option::as_ref).ok_or(SlotError::NoOwner)?;
+        place.mailbox.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SlotError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => SlotError::NoOwner,
         })
@@ -83,15 +125,22 @@ impl Slots {
         answer.await.map_err(|_| SlotError::NoOwner)
     }
 
-    /// Looks at the committed state of every slot, one after the other in the result, all at once in time.
-    pub(crate) async fn query_all<T: Send + 'static>(
+    /// Looks at the committed state of every slot that this process owns, all at once in time. One that is lost meanwhile
+    /// is not among the answers.
+    pub(crate) async fn query_owned<T: Send + 'static>(
         &self,
         look: impl Fn(&SlotMachine) -> T + Clone + Send + 'static,
-    ) -> Result<Vec<T>, SlotError> {
-        let answers = Slot::all().map(|slot| {
+    ) -> Result<Vec<(Slot, T)>, SlotError> {
+        let answers = self.owned().into_iter().map(|(slot, _)| {
             let look = look.clone();
-            self.query(slot, move |machine| look(machine))
+            async move {
+                match self.query(slot, move |machine| look(machine)).await {
+                    Ok(answer) => Ok(Some((slot, answer))),
+                    Err(SlotError::NoOwner) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
         });
-        futures_util::future::try_join_all(answers).await
+        Ok(futures_util::future::try_join_all(answers).await?.into_iter().flatten().collect())
     }
 }

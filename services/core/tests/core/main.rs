@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod cluster;
 mod commands;
 mod device;
 mod faulty;
 mod platform;
 mod readings;
 mod sessions;
+mod several;

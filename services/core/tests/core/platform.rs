@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use stoker_bus::InProcessBus;
-use stoker_core::{Core, CoreConfig, CoreServices};
+use stoker_core::{Core, CoreConfig, CoreServices, Membership};
 use stoker_domain::payload::PayloadLimits;
 use stoker_domain::ports::bus::Bus;
 use stoker_domain::ports::store::Store;
@@ -88,6 +88,7 @@ impl Platform {
             clock,
             settings,
             member: member.clone(),
+            membership: Membership::Alone,
             health: health.clone(),
         };
         let core = Core::start(config, end.clone()).await.unwrap();
@@ -128,9 +129,13 @@ impl Platform {
 
 fn serve(services: CoreServices, end: CancellationToken, tasks: &mut JoinSet<()>) -> Channel {
     let (connector, listener) = mpsc::channel::<DuplexStream>(16);
-    let CoreServices { gateway, portal, notifier } = services;
+    let CoreServices { gateway, portal, notifier, peer } = services;
     let incoming = ReceiverStream::new(listener).map(Ok::<_, io::Error>);
-    let server = Server::builder().add_service(gateway).add_service(portal).add_service(notifier);
+    let server = Server::builder()
+        .add_service(gateway)
+        .add_service(portal)
+        .add_service(notifier)
+        .add_service(peer);
     tasks.spawn(async move {
         let serving = server.serve_with_incoming_shutdown(incoming, async move { end.cancelled().await });
         drop(serving.await);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use stoker_bus::InProcessBus;
-use stoker_core::{Core, CoreConfig};
+use stoker_core::{Core, CoreConfig, Membership};
 use stoker_domain::Settings;
 use stoker_domain::model::MemberId;
 use stoker_domain::payload::PayloadLimits;
@@ -171,6 +171,8 @@ impl Platform {
             clock,
             settings: settings(&configuration),
             member: member.clone(),
+            // The lock on the data directory proves it.
+            membership: Membership::Alone,
             health: health.clone(),
         };
         let core = Core::start(core, back_end.clone()).await.context("core could not start")?;

@@ -57,7 +57,7 @@ pub(super) fn serve(
     services: CoreServices,
     shutdown: CancellationToken,
 ) -> impl Future<Output = Result<(), tonic::transport::Error>> {
-    let CoreServices { gateway, portal, notifier } = services;
+    let CoreServices { gateway, portal, notifier, peer } = services;
     let incoming = ReceiverStream::new(listener.0).map(Ok::<_, io::Error>);
     Server::builder()
         .initial_stream_window_size(WINDOW)
@@ -65,5 +65,6 @@ pub(super) fn serve(
         .add_service(gateway)
         .add_service(portal)
         .add_service(notifier)
+        .add_service(peer)
         .serve_with_incoming_shutdown(incoming, async move { shutdown.cancelled().await })
 }

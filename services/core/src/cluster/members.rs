@@ -1,0 +1,131 @@
+//! The rows of the members: this process's own, written once a second, and everybody's, read as often.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use stoker_domain::model::{MemberId, MemberRole, MemberRow, Millis, Slot};
+use stoker_domain::ownership::{Peer, SlotRange};
+use stoker_domain::ports::store::StoreError;
+
+use super::peers::Connect;
+use crate::shared::Shared;
+
+/// Whether there may be other cores.
+#[derive(Clone)]
+pub enum Membership {
+    /// There are none, and the store itself guarantees it: all slots are this core's, and losing one is a fault.
+    Alone,
+    /// There may be. Slots come and go.
+    Shared {
+        /// Which slots this core may own.
+        slots: SlotRange,
+        /// Where the others reach this one, `host:port`.
+        address: String,
+        /// Its host or pod, for people.
+        host: String,
+        /// How this one reaches the others.
+        connect: Connect,
+    },
+}
+
+impl Membership {
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self, Self::Alone)
+    }
+
+    /// How other cores are reached, if there may be any.
+    pub(crate) fn connect(&self) -> Option<Connect> {
+        match self {
+            Self::Alone => None,
+            Self::Shared { connect, .. } => Some(connect.clone()),
+        }
+    }
+
+    pub(crate) fn slots(&self) -> SlotRange {
+        match self {
+            Self::Alone => SlotRange::ALL,
+            Self::Shared { slots, .. } => *slots,
+        }
+    }
+}
+
+/// All members, as this process has read them last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Roster(Arc<RwLock<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    rows: Arc<Vec<MemberRow>>,
+    /// To whom the slots fall, in their order.
+    likely: Vec<Option<MemberId>>,
+}
+
+impl Roster {
+    pub(crate) fn rows(&self) -> Arc<Vec<MemberRow>> {
+        self.0.read().rows.clone()
+    }
+
+    /// Where a core is reached.
+    pub(crate) fn address_of(&self, core: &MemberId) -> Option<String> {
+        let rows = self.rows();
+        let row = rows.iter().find(|row| row.id == *core && row.role == MemberRole::Core)?;
+        Some(row.address.clone())
+    }
+
+    /// The cores but this one, and where they are reached.
+    pub(crate) fn other_cores(&self, me: &MemberId) -> Vec<(MemberId, String)> {
+        let rows = self.rows();
+        let cores = rows.iter().filter(|row| row.role == MemberRole::Core && row.id != *me);
+        cores.map(|row| (row.id.clone(), row.address.clone())).collect()
+    }
+
+    /// To whom a slot falls among those that may be alive.
+    pub(crate) fn likely_owner(&self, slot: Slot) -> Option<MemberId> {
+        self.0.read().likely.get(usize::from(slot.0)).cloned().flatten()
+    }
+
+    fn set(&self, rows: Vec<MemberRow>) {
+        self.0.write().rows = Arc::new(rows);
+    }
+
+    pub(super) fn set_likely(&self, owners: Vec<Option<MemberId>>) {
+        self.0.write().likely = owners;
+    }
+}
+
+/// This process's row as it is to be written next; none when nobody else is there to read it.
+pub(super) fn own_row(shared: &Shared, membership: &Membership, leaving: bool, beat: u64) -> Option<MemberRow> {
+    let Membership::Shared { slots, address, host, .. } = membership else { return None };
+    Some(MemberRow {
+        id: shared.member.clone(),
+        role: MemberRole::Core,
+        address: address.clone(),
+        host: host.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        slots: Some(*slots),
+        sessions: 0,
+        leaving,
+        started_at: shared.started_at,
+        beat,
+    })
+}
+
+/// What was read of the cores, and when the reading began.
+pub(super) type Observed = (Vec<Peer>, Millis);
+
+/// Writes the row, then reads all rows. One that could not be written is no reason not to look at the others.
+pub(super) async fn refresh(shared: Arc<Shared>, row: MemberRow) -> Result<Observed, StoreError> {
+    if let Err(error) = shared.store.member_put(row).await {
+        tracing::warn!(%error, "this process's row could not be written: the others may take it for dead");
+    }
+    let began = shared.clock.now_ms();
+    let rows = shared.store.members().await?;
+    let peers = rows.iter().filter_map(peer).collect();
+    shared.roster.set(rows);
+    Ok((peers, began))
+}
+
+fn peer(row: &MemberRow) -> Option<Peer> {
+    let slots = row.slots.filter(|_| row.role == MemberRole::Core)?;
+    Some(Peer { id: row.id.clone(), slots, beat: row.beat, leaving: row.leaving })
+}
