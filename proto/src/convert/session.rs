@@ -4,7 +4,9 @@ use stoker_domain as domain;
 use stoker_domain::machine::HeldSession;
 use stoker_domain::model::{MemberId, SessionInfo, Will};
 
-use super::{WireError, device_key, device_ref, epoch_from_wire, epoch_to_wire, event_from_wire, event_to_wire};
+use super::{
+    WireError, device_key, device_ref, epoch_from_wire, epoch_to_wire, event_from_wire, event_to_wire,
+};
 use crate::core::v1 as wire;
 
 /// To the wire. The will's event names its device.

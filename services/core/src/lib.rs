@@ -18,7 +18,9 @@ use stoker_domain::Settings;
 use stoker_domain::model::MemberId;
 use stoker_domain::ports::bus::Bus;
 use stoker_domain::ports::store::Store;
+use stoker_link::MESSAGE_MOST;
 use stoker_proto::core::v1::gateway_service_server::GatewayServiceServer;
+use stoker_proto::core::v1::member_service_server::MemberServiceServer;
 use stoker_proto::core::v1::notifier_service_server::NotifierServiceServer;
 use stoker_proto::core::v1::peer_service_server::PeerServiceServer;
 use stoker_proto::core::v1::portal_service_server::PortalServiceServer;
@@ -30,9 +32,6 @@ use credentials::Credentials;
 use shared::Shared;
 use slots::Slots;
 use tasks::Tasks;
-
-/// The greatest gRPC message in either direction: a batch of readings of many small packets, or one page of a list.
-pub const MESSAGE_MOST: usize = 64 * 1024 * 1024;
 
 /// How often a process reads the subscriptions anew.
 const SUBSCRIPTIONS_EVERY: Duration = Duration::from_millis(1_500);
@@ -95,6 +94,8 @@ pub struct CoreServices {
     pub notifier: NotifierServiceServer<Notifiers>,
     /// For other cores.
     pub peer: PeerServiceServer<PeerCores>,
+    /// For everybody but cores.
+    pub member: MemberServiceServer<Members>,
 }
 
 impl Core {
@@ -109,11 +110,11 @@ impl Core {
         shared.reload_subscriptions().await?;
         let slots = Slots::new();
         let (mut routes, alone) = (Routes::new(shared.clone(), slots.clone()), membership.is_alone());
-        let connect = membership.connect();
+        let link = membership.link();
         let (owners, wanted, mut settled) =
             Owners::new(shared.clone(), slots.clone(), membership, health.clone());
-        if let Some(connect) = connect {
-            routes = routes.with_others(Peers::new(connect), wanted);
+        if let Some(link) = link {
+            routes = routes.with_others(Peers::new(link), wanted);
         }
         let credentials = Credentials::open(store, slots.clone(), routes.clone())
             .await
@@ -149,12 +150,14 @@ impl Core {
             tasks: self.tasks.clone(),
         };
         let notifier = Notifiers { slots: self.slots.clone(), routes: self.routes.clone() };
+        let member = Members { shared: self.shared.clone(), slots: self.slots.clone() };
         let peer = PeerCores { credentials: self.credentials.clone(), routes: self.routes.clone() };
         CoreServices {
             gateway: GatewayServiceServer::new(gateway).max_decoding_message_size(MESSAGE_MOST),
             portal: PortalServiceServer::new(portal).max_encoding_message_size(MESSAGE_MOST),
             notifier: NotifierServiceServer::new(notifier),
             peer: PeerServiceServer::new(peer),
+            member: MemberServiceServer::new(member),
         }
     }
 
@@ -187,8 +190,9 @@ async fn refresh_subscriptions(
     }
 }
 
-pub use cluster::{Connect, Membership, NoConnection};
+pub use cluster::Membership;
 pub use services::gateway::Gateways;
+pub use services::member::Members;
 pub use services::notifier::Notifiers;
 pub use services::peer::PeerCores;
 pub use services::portal::Portals;

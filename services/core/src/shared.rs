@@ -9,7 +9,7 @@ use stoker_domain::ports::bus::{Activity, Bus};
 use stoker_domain::ports::store::{Store, StoreError};
 use stoker_telemetry::Clock;
 
-use crate::cluster::Roster;
+use crate::cluster::{LiveGateways, Roster};
 use crate::seen::Seen;
 use crate::waiters::CommandWaiters;
 
@@ -25,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) seen: Seen,
     pub(crate) waiters: CommandWaiters,
     pub(crate) roster: Roster,
+    pub(crate) gateways: LiveGateways,
     subscriptions: RwLock<Arc<Subscriptions>>,
 }
 
@@ -46,6 +47,7 @@ impl Shared {
             seen: Seen::default(),
             waiters: CommandWaiters::default(),
             roster: Roster::default(),
+            gateways: LiveGateways::default(),
             subscriptions: RwLock::new(Arc::new(Subscriptions::default())),
         }
     }

@@ -5,6 +5,7 @@
 //! and handed to the session machine at once.
 
 mod accept;
+mod beats;
 mod connection;
 mod core;
 mod lane;
@@ -34,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+pub use beats::Beats;
 pub use stats::{GatewayStats, StatsSnapshot};
 pub use tls::{TlsConfig, TlsError};
 
@@ -61,6 +63,8 @@ pub struct GatewayConfig {
     pub max_connections: usize,
     /// How long established connections may take to end after shutdown has begun.
     pub drain: Duration,
+    /// Whom it tells that it lives; nobody when core is in the same process.
+    pub beats: Option<Beats>,
 }
 
 /// A port that is open already, so that whoever starts the gateway knows that it could be opened.
@@ -101,10 +105,14 @@ pub async fn run(
     let drain = config.drain;
     // The lanes to core outlive the connections, so that those can say goodbye.
     let lanes_end = CancellationToken::new();
-    let shared = Arc::new(Shared::new(config, stats));
+    let (shared, beats) = Shared::new(config, stats);
+    let shared = Arc::new(shared);
     let mut lanes = Supervisor::new(health.clone(), lanes_end.clone());
     lanes.run("readings to core", uplink::run(shared.clone(), lanes_end.clone()));
     lanes.run("rejected payloads", rejections::run(shared.clone(), lanes_end.clone()));
+    if let Some(beats) = beats {
+        lanes.run("beats to core", beats::run(shared.clone(), beats, lanes_end.clone()));
+    }
     let mut doors = Supervisor::new(health, shutdown.clone());
     doors.run("orders from core", orders::run(shared.clone(), orders, shutdown.clone()));
     for listener in listeners {

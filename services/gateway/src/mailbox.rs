@@ -3,9 +3,11 @@
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
+use stoker_domain::machine::HeldSession;
 use stoker_domain::model::{CommandId, EndReason, SessionEpoch};
 use stoker_domain::ports::bus::GatewayOrder;
 use stoker_protocol::session::{PublishOutcome, PublishToken, ServerReason};
+use tokio::sync::mpsc;
 
 /// Orders that may wait for one connection. A device whose connection does not move takes no more of them.
 const ORDERS_MOST: usize = 128;
@@ -24,12 +26,18 @@ pub(crate) struct Mail {
     pub(crate) orders: Vec<Order>,
     /// Commands that were taken out of the mailbox before and are not to be written any more.
     pub(crate) withdrawn: Vec<CommandId>,
+    /// Who wants to know of the session.
+    pub(crate) asks: Option<Box<mpsc::Sender<HeldSession>>>,
     pub(crate) shut: Option<(ServerReason, EndReason)>,
 }
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.orders.is_empty() && self.withdrawn.is_empty() && self.shut.is_none()
+        self.answers.is_empty()
+            && self.orders.is_empty()
+            && self.withdrawn.is_empty()
+            && self.asks.is_none()
+            && self.shut.is_none()
     }
 }
 
@@ -92,6 +100,14 @@ impl Mailbox {
             true
         });
         here
+    }
+
+    /// Somebody wants to know of the session.
+    pub(crate) fn tell(&self, whom: mpsc::Sender<HeldSession>) {
+        self.put(|mail| {
+            mail.asks = Some(Box::new(whom));
+            true
+        });
     }
 
     /// The end. The first reason stays.

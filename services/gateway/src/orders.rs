@@ -36,6 +36,7 @@ pub(crate) async fn run(
             Some(GatewayItem::Message(message)) => message,
             Some(GatewayItem::Resumed) => {
                 tracing::warn!("the gateway's queue is a new one: orders of the moments before may be lost");
+                shared.announced.forget();
                 continue;
             }
             None if shutdown.is_cancelled() => break,

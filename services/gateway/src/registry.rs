@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
-use stoker_domain::model::{DeviceKey, EndReason, Millis, SessionEpoch};
+use stoker_domain::model::{DeviceKey, EndReason, Millis, SessionEpoch, Slot};
 use stoker_protocol::session::ServerReason;
 
 use crate::mailbox::Mailbox;
@@ -154,6 +154,18 @@ impl Registry {
     pub(crate) fn find(&self, device: &DeviceKey, epoch: SessionEpoch) -> Option<Arc<Handle>> {
         let inner = self.0.lock();
         inner.sessions.get(device).filter(|(held, _)| *held == epoch).map(|(_, handle)| handle.clone())
+    }
+
+    /// The connections that hold sessions in these slots.
+    pub(crate) fn of_slots(&self, wanted: impl Fn(Slot) -> bool) -> Vec<Arc<Handle>> {
+        let inner = self.0.lock();
+        let sessions = inner.sessions.iter().filter(|(device, _)| wanted(device.slot()));
+        sessions.map(|(_, (_, handle))| handle.clone()).collect()
+    }
+
+    /// True once every session was told to go.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.lock().closed
     }
 
     /// Closes every session, and those that come late.

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
 use crate::GatewayConfig;
+use crate::beats::{Announced, Beats};
 use crate::core::SESSION_CALLS;
 use crate::refusals::Refusals;
 use crate::registry::Registry;
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) payload_limits: PayloadLimits,
     pub(crate) max_connections: usize,
     pub(crate) registry: Registry,
+    pub(crate) announced: Announced,
+    pub(crate) started_at: Millis,
     pub(crate) uplink: Uplink,
     pub(crate) refusals: Refusals,
     pub(crate) rejections: Rejections,
@@ -38,13 +41,15 @@ pub(crate) struct Shared {
     pub(crate) opening_sessions: Semaphore,
     pub(crate) ending_sessions: Semaphore,
     pub(crate) stats: Arc<GatewayStats>,
+    /// There may be several cores, and they come and go.
+    pub(crate) several_cores: bool,
     made_ids: AtomicU64,
     arrivals: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(config: GatewayConfig, stats: Arc<GatewayStats>) -> Self {
-        Self {
+    pub(crate) fn new(config: GatewayConfig, stats: Arc<GatewayStats>) -> (Self, Option<Beats>) {
+        let shared = Self {
             core: config.core,
             readings: config.readings,
             clock: config.clock,
@@ -54,6 +59,8 @@ impl Shared {
             payload_limits: config.payload_limits,
             max_connections: config.max_connections,
             registry: Registry::default(),
+            announced: Announced::default(),
+            started_at: config.clock.now_ms(),
             uplink: Uplink::default(),
             refusals: Refusals::default(),
             rejections: Rejections::default(),
@@ -61,9 +68,11 @@ impl Shared {
             opening_sessions: Semaphore::new(SESSION_CALLS),
             ending_sessions: Semaphore::new(SESSION_CALLS),
             stats,
+            several_cores: config.beats.is_some(),
             made_ids: AtomicU64::new(0),
             arrivals: AtomicU64::new(0),
-        }
+        };
+        (shared, config.beats)
     }
 
     /// Now, in milliseconds since the epoch, never going back.

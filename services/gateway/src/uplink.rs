@@ -1,6 +1,6 @@
 //! The lane of readings: one stream to core. What comes while a batch is under way forms the next one; no timer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,9 @@ const BATCH_BYTES_MOST: usize = 8 * 1024 * 1024;
 const POINT_BYTES: usize = 96;
 /// An answer that takes longer does not come: the stream is made anew.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// With several cores, readings wait so long for one that takes them. Then their devices are told.
+const RESEND_WITHIN: Duration = Duration::from_secs(15);
 
 /// The stream is to be there within this time.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
@@ -118,21 +121,26 @@ impl Uplink {
 }
 
 /// Keeps the stream up until shutdown.
+///
+/// An append needs no owner and may be repeated. So where there are several cores, what one has not answered goes to the
+/// next.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) -> Result<(), std::convert::Infallible> {
     let mut pause = Duration::from_millis(50);
+    let mut again: VecDeque<Batch> = VecDeque::new();
+    let mut served = Instant::now();
     while !shutdown.is_cancelled() {
-        let mut stream = Stream { shared: shared.clone(), under_way: HashMap::new(), next: 0 };
+        let mut stream = Stream { shared: shared.clone(), under_way: BTreeMap::new(), next: 0, again };
         let opened = Instant::now();
-        let ended = stream.serve(&shutdown).await;
-        // Nobody knows what became of these; nothing of them may be acknowledged.
-        let mut lost = shared.uplink.close();
-        lost.extend(stream.under_way.into_values().flat_map(|batch| batch.waiting));
-        settle(&shared, lost, false);
+        let ended = stream.serve(&shutdown, &mut served).await;
+        again = stream.under_way.into_values().chain(stream.again).collect();
         let Err(status) = ended else { break };
         tracing::warn!(error = %status.message(), "the stream of readings to core ended; it is made anew");
+        if !shared.several_cores || served.elapsed() > RESEND_WITHIN {
+            fail(&shared, &mut again);
+        }
         if opened.elapsed() > Duration::from_secs(10) {
             pause = Duration::from_millis(50);
         }
@@ -140,9 +148,17 @@ pub(crate) async fn run(
             () = shutdown.cancelled() => break,
             () = tokio::time::sleep(jittered(pause)) => {}
         }
-        pause = pause.saturating_mul(2).min(Duration::from_secs(5));
+        pause = pause.saturating_mul(2).min(Duration::from_secs(if shared.several_cores { 1 } else { 5 }));
     }
+    fail(&shared, &mut again);
     Ok(())
+}
+
+/// Nobody knows what became of these; nothing of them may be acknowledged.
+fn fail(shared: &Shared, again: &mut VecDeque<Batch>) {
+    let mut lost = shared.uplink.close();
+    lost.extend(again.drain(..).flat_map(|batch| batch.waiting));
+    settle(shared, lost, false);
 }
 
 /// Between half of it and all of it.
@@ -172,16 +188,21 @@ fn settle(shared: &Shared, waiting: Vec<Waiting>, stored: bool) {
 struct Batch {
     sent: Instant,
     waiting: Vec<Waiting>,
+    /// To be sent again, if that may be.
+    readings: Vec<Reading>,
 }
 
 struct Stream {
     shared: Arc<Shared>,
-    under_way: HashMap<u64, Batch>,
+    /// By their numbers, so in the order in which they were sent.
+    under_way: BTreeMap<u64, Batch>,
     next: u64,
+    /// Sent by a stream that ended, and not answered.
+    again: VecDeque<Batch>,
 }
 
 impl Stream {
-    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), Status> {
+    async fn serve(&mut self, shutdown: &CancellationToken, served: &mut Instant) -> Result<(), Status> {
         let (batches, outgoing) = mpsc::channel(UNDER_WAY);
         let mut core = self.shared.readings.clone();
         let opening = tokio::time::timeout(OPEN_WITHIN, core.readings(ReceiverStream::new(outgoing)));
@@ -190,7 +211,9 @@ impl Stream {
             opened = opening => opened.map_err(|_| Status::deadline_exceeded("core took no stream"))??.into_inner(),
         };
         self.shared.uplink.open();
-        self.pump(batches, answers, shutdown).await
+        let ended = self.pump(batches, answers, shutdown).await;
+        *served = Instant::now();
+        ended
     }
 
     async fn pump(
@@ -200,12 +223,12 @@ impl Stream {
         shutdown: &CancellationToken,
     ) -> Result<(), Status> {
         loop {
-            while self.under_way.len() < UNDER_WAY && !self.shared.uplink.is_empty() {
-                let (readings, waiting) = self.shared.uplink.take();
-                stats::add(&self.shared.stats.readings, u64::try_from(readings.len()).unwrap_or(u64::MAX));
+            while self.under_way.len() < UNDER_WAY {
+                let Some((readings, waiting)) = self.take() else { break };
                 let batch = self.next;
                 self.next += 1;
-                self.under_way.insert(batch, Batch { sent: Instant::now(), waiting });
+                let kept = if self.shared.several_cores { readings.clone() } else { Vec::new() };
+                self.under_way.insert(batch, Batch { sent: Instant::now(), waiting, readings: kept });
                 let gone = || Status::unavailable("core takes no more readings");
                 batches.send(ReadingBatch { batch, readings }).await.map_err(|_| gone())?;
             }
@@ -223,6 +246,19 @@ impl Stream {
                 () = shutdown.cancelled() => return Ok(()),
             }
         }
+    }
+
+    /// What is to be sent next.
+    fn take(&mut self) -> Option<(Vec<Reading>, Vec<Waiting>)> {
+        if let Some(Batch { readings, waiting, .. }) = self.again.pop_front() {
+            return Some((readings, waiting));
+        }
+        if self.shared.uplink.is_empty() {
+            return None;
+        }
+        let (readings, waiting) = self.shared.uplink.take();
+        stats::add(&self.shared.stats.readings, u64::try_from(readings.len()).unwrap_or(u64::MAX));
+        Some((readings, waiting))
     }
 
     fn answered(&mut self, answer: BatchAnswer) {

@@ -6,8 +6,8 @@ use parking_lot::RwLock;
 use stoker_domain::model::{MemberId, MemberRole, MemberRow, Millis, Slot};
 use stoker_domain::ownership::{Peer, SlotRange};
 use stoker_domain::ports::store::StoreError;
+use stoker_link::Link;
 
-use super::peers::Connect;
 use crate::shared::Shared;
 
 /// Whether there may be other cores.
@@ -24,7 +24,7 @@ pub enum Membership {
         /// Its host or pod, for people.
         host: String,
         /// How this one reaches the others.
-        connect: Connect,
+        link: Link,
     },
 }
 
@@ -34,10 +34,10 @@ impl Membership {
     }
 
     /// How other cores are reached, if there may be any.
-    pub(crate) fn connect(&self) -> Option<Connect> {
+    pub(crate) fn link(&self) -> Option<Link> {
         match self {
             Self::Alone => None,
-            Self::Shared { connect, .. } => Some(connect.clone()),
+            Self::Shared { link, .. } => Some(link.clone()),
         }
     }
 
@@ -94,7 +94,12 @@ impl Roster {
 }
 
 /// This process's row as it is to be written next; none when nobody else is there to read it.
-pub(super) fn own_row(shared: &Shared, membership: &Membership, leaving: bool, beat: u64) -> Option<MemberRow> {
+pub(super) fn own_row(
+    shared: &Shared,
+    membership: &Membership,
+    leaving: bool,
+    beat: u64,
+) -> Option<MemberRow> {
     let Membership::Shared { slots, address, host, .. } = membership else { return None };
     Some(MemberRow {
         id: shared.member.clone(),
@@ -110,8 +115,15 @@ pub(super) fn own_row(shared: &Shared, membership: &Membership, leaving: bool, b
     })
 }
 
-/// What was read of the cores, and when the reading began.
-pub(super) type Observed = (Vec<Peer>, Millis);
+/// What was read.
+pub(super) struct Observed {
+    /// The cores.
+    pub(super) cores: Vec<Peer>,
+    /// Gateways that are taken for dead from now on.
+    pub(super) dead_gateways: Vec<MemberId>,
+    /// When the reading began.
+    pub(super) began: Millis,
+}
 
 /// Writes the row, then reads all rows. One that could not be written is no reason not to look at the others.
 pub(super) async fn refresh(shared: Arc<Shared>, row: MemberRow) -> Result<Observed, StoreError> {
@@ -120,9 +132,10 @@ pub(super) async fn refresh(shared: Arc<Shared>, row: MemberRow) -> Result<Obser
     }
     let began = shared.clock.now_ms();
     let rows = shared.store.members().await?;
-    let peers = rows.iter().filter_map(peer).collect();
+    let cores = rows.iter().filter_map(peer).collect();
+    let dead_gateways = shared.gateways.observe(&rows, began, shared.clock.now_ms());
     shared.roster.set(rows);
-    Ok((peers, began))
+    Ok(Observed { cores, dead_gateways, began })
 }
 
 fn peer(row: &MemberRow) -> Option<Peer> {

@@ -1,13 +1,14 @@
 //! Several cores as one: who is alive, who owns which slot, and the way of a request to the owner.
 
+mod gateways;
 mod members;
 mod owners;
 mod peers;
 mod routes;
 
 pub use members::Membership;
-pub use peers::{Connect, NoConnection};
 
+pub(crate) use gateways::Gateways as LiveGateways;
 pub(crate) use members::Roster;
 pub(crate) use owners::Owners;
 pub(crate) use peers::Peers;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stoker_domain::model::{Slot, SlotEpoch};
+use stoker_domain::machine;
+use stoker_domain::model::{MemberId, Slot, SlotEpoch};
 use stoker_domain::ownership::{Action, Input, Ownership};
 use stoker_domain::ports::store::{CommitOutcome, SlotHead, StoreError};
 use stoker_telemetry::Health;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::members::{self, Membership, Observed};
 use crate::backoff::Backoff;
 use crate::shared::Shared;
-use crate::slots::{SlotActor, SlotLost, Slots};
+use crate::slots::{SlotActor, SlotError, SlotLost, Slots};
 
 /// How often the process's row is written and the others' are read.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +47,7 @@ enum Done {
     Head(Slot, Result<SlotHead, StoreError>),
     TakenOver(Slot, Result<Box<SlotActor>, SlotLost>),
     Released(Slot),
+    Told,
 }
 
 /// A slot's task has ended.
@@ -196,6 +198,23 @@ impl Owners {
         });
     }
 
+    /// Tells the slots of this process. One that is taken over later presumes its sessions lost by itself.
+    fn gateway_gone(&mut self, gateway: MemberId) {
+        tracing::warn!(%gateway, "a gateway is taken for dead; its devices have their grace to come back");
+        let slots = self.slots.clone();
+        self.jobs.spawn(async move {
+            for (slot, _) in slots.owned() {
+                let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+                while let Err(SlotError::Overloaded) =
+                    slots.apply(slot, machine::Input::GatewayGone(gateway.clone())).await
+                {
+                    backoff.pause().await;
+                }
+            }
+            Done::Told
+        });
+    }
+
     fn refresh(&mut self) {
         if self.refreshing {
             return;
@@ -226,9 +245,11 @@ impl Owners {
         Ok(Some(match done {
             Done::Refreshed(observed) => {
                 self.refreshing = false;
-                let Some((rows, began)) = observed else { return Ok(None) };
-                Input::Members { rows, began }
+                let Some(Observed { cores, dead_gateways, began }) = observed else { return Ok(None) };
+                dead_gateways.into_iter().for_each(|gateway| self.gateway_gone(gateway));
+                Input::Members { rows: cores, began }
             }
+            Done::Told => return Ok(None),
             Done::Head(slot, Ok(head)) => Input::Head(slot, Some(head)),
             Done::Head(slot, Err(source)) if self.membership.is_alone() => {
                 return Err(OwnersError::Head { slot, source });

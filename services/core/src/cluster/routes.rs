@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use stoker_domain::model::{MemberId, Slot};
+use stoker_link::NoConnection;
 use stoker_proto::problem::ProblemKind;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -14,7 +15,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use super::peers::{NoConnection, Peers};
+use super::peers::Peers;
 use crate::backoff::Backoff;
 use crate::services::place::{Place, Placed};
 use crate::shared::Shared;
@@ -84,7 +85,7 @@ impl Routes {
     pub(crate) fn others(&self) -> Vec<(MemberId, Channel)> {
         let Some(others) = &self.others else { return Vec::new() };
         let cores = self.shared.roster.other_cores(&self.shared.member);
-        cores.into_iter().filter_map(|(core, address)| Some((core, others.peers.at(&address)?))).collect()
+        cores.into_iter().map(|(core, address)| (core, others.peers.at(&address))).collect()
     }
 
     /// True when another core has passed this on.
@@ -135,7 +136,9 @@ impl Routes {
         let passed_on = Self::is_passed_on(&request);
         let mut request = request.into_inner();
         let Some(others) = &self.others else {
-            return here(request).await.map_err(|status| if is_not_owner(&status) { nobody(slot) } else { status });
+            return here(request)
+                .await
+                .map_err(|status| if is_not_owner(&status) { nobody(slot) } else { status });
         };
         let mut left = FIND_WITHIN;
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
@@ -168,7 +171,11 @@ impl Routes {
                         }
                         Err(_) => {
                             others.hints.lock().remove(&slot);
-                            return Err(self.of_other(slot, &core, Status::deadline_exceeded("no answer in time")));
+                            return Err(self.of_other(
+                                slot,
+                                &core,
+                                Status::deadline_exceeded("no answer in time"),
+                            ));
                         }
                     }
                     others.hints.lock().remove(&slot);
@@ -207,7 +214,7 @@ impl Routes {
             hint.or_else(|| self.shared.roster.likely_owner(slot))
         };
         let core = core.filter(|core| *core != self.shared.member)?;
-        let channel = others.peers.at(&self.shared.roster.address_of(&core)?)?;
+        let channel = others.peers.at(&self.shared.roster.address_of(&core)?);
         Some((core, channel))
     }
 }

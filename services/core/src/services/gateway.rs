@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stoker_domain::machine::{
-    Announce, CommandReport, EventVerdict, Input, OpenSession, PatchAttributes, Reply, SessionRefusal, SessionReport,
+    Announce, CommandReport, EventVerdict, Input, OpenSession, PatchAttributes, Reply, SessionRefusal,
+    SessionReport,
 };
 use stoker_domain::model::{CommandId, DeviceKey, EndReason, Millis, SessionInfo, Slot};
+use stoker_link::MESSAGE_MOST;
 use stoker_proto::convert::{self, WireError};
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::gateway_service_server::GatewayService;
@@ -18,7 +20,6 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{credential_status, readings, slot_status, wrong_reply};
-use crate::MESSAGE_MOST;
 use crate::cluster::Routes;
 use crate::credentials::{Credentials, Shown};
 use crate::shared::Shared;
@@ -296,7 +297,8 @@ impl Gateways {
     ) -> Result<wire::AnnounceSessionsReply, Status> {
         let slot = u8::try_from(request.slot).map(Slot).map_err(|_| WireError::Range("slot"))?;
         let gateway = convert::id("gateway", &request.gateway)?;
-        let sessions = request.sessions.into_iter().map(|held| convert::held_session_from_wire(held, &gateway));
+        let sessions =
+            request.sessions.into_iter().map(|held| convert::held_session_from_wire(held, &gateway));
         let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
         if sessions.iter().any(|held| held.device.slot() != slot) {
             return Err(ProblemKind::InvalidRequest.status("a session is of another slot"));

@@ -2,9 +2,10 @@
 
 pub(crate) mod gateway;
 pub(crate) mod lists;
+pub(crate) mod member;
+pub(crate) mod notifier;
 pub(crate) mod peer;
 pub(crate) mod place;
-pub(crate) mod notifier;
 pub(crate) mod portal;
 mod portal_alarms;
 mod portal_commands;

@@ -38,8 +38,9 @@ impl NotifierService for Notifiers {
         &self,
         request: Request<ReportAttemptRequest>,
     ) -> Result<Response<ReportAttemptReply>, Status> {
-        let there =
-            |channel, request| async move { NotifierServiceClient::new(channel).report_attempt(request).await };
+        let there = |channel, request| async move {
+            NotifierServiceClient::new(channel).report_attempt(request).await
+        };
         self.routes.place(request, |request| self.report(request), there).await
     }
 }

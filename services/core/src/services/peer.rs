@@ -29,7 +29,8 @@ impl PeerService for PeerCores {
             let holds = self.credentials.names_token(&device, &request.hash).await;
             Ok(wire::HoldsTokenReply { holds: holds.map_err(|error| credential_status(&error))? })
         };
-        let there = |channel, request| async move { PeerServiceClient::new(channel).holds_token(request).await };
+        let there =
+            |channel, request| async move { PeerServiceClient::new(channel).holds_token(request).await };
         self.routes.place(request, here, there).await
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use stoker_domain::model::MemberRow;
+use stoker_link::MESSAGE_MOST;
 use stoker_proto::convert;
 use stoker_proto::core::v1 as wire;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
@@ -12,7 +13,6 @@ use tonic::{Request, Response, Status};
 
 use super::lists::{self, Coverage};
 use super::slot_status;
-use crate::MESSAGE_MOST;
 use crate::cluster::Routes;
 use crate::credentials::Credentials;
 use crate::shared::Shared;
@@ -117,7 +117,8 @@ impl Portals {
         let ask = wire::GetStatusRequest { here_only: true };
         let parts = lists::everywhere(&self.routes, &ask, here, there, |part| &part.slots).await?;
         let sum = |pick: fn(&wire::GetStatusReply) -> u64| parts.iter().map(pick).sum();
-        let owned = |member: &str| parts.iter().find(|part| part.member == member).map_or(0, |part| part.slots_owned);
+        let owned =
+            |member: &str| parts.iter().find(|part| part.member == member).map_or(0, |part| part.slots_owned);
         let members = self.shared.roster.rows();
         Ok(wire::GetStatusReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),

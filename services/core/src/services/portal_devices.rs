@@ -256,7 +256,8 @@ impl Portals {
         let parts = lists::everywhere(&self.routes, &ask, here, there, |part| &part.slots).await?;
         let had_more = parts.iter().any(|part| part.more);
         let devices = parts.into_iter().flat_map(|part| part.devices).collect();
-        let (devices, more) = lists::page(devices, limit, |device: &wire::Device| device_id(device).to_owned());
+        let (devices, more) =
+            lists::page(devices, limit, |device: &wire::Device| device_id(device).to_owned());
         Ok(wire::ListDevicesReply { devices, more: more || had_more, slots: Vec::new() })
     }
 

@@ -81,7 +81,10 @@ impl Slots {
     /// The slots that this process owns, and their epochs.
     pub(crate) fn owned(&self) -> Vec<(Slot, SlotEpoch)> {
         let places = self.places.read();
-        Slot::all().zip(places.iter()).filter_map(|(slot, place)| Some((slot, place.as_ref()?.epoch))).collect()
+        Slot::all()
+            .zip(places.iter())
+            .filter_map(|(slot, place)| Some((slot, place.as_ref()?.epoch)))
+            .collect()
     }
 
     /// In which epoch this process owns the slot.

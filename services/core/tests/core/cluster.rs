@@ -29,8 +29,11 @@ async fn make(portal: &Portal, device: &str) -> Result<(), Status> {
 }
 
 async fn ids(portal: &Portal) -> Result<BTreeSet<String>, Status> {
-    let request =
-        ListDevicesRequest { organization: "default".to_owned(), limit: 1_000, ..ListDevicesRequest::default() };
+    let request = ListDevicesRequest {
+        organization: "default".to_owned(),
+        limit: 1_000,
+        ..ListDevicesRequest::default()
+    };
     let devices = portal.clone().list_devices(request).await?.into_inner().devices;
     Ok(devices.into_iter().filter_map(|device| device.key).map(|key| key.device).collect())
 }
@@ -134,7 +137,8 @@ async fn a_core_that_ends_hands_its_slots_on_and_no_request_fails() {
         assert_eq!(count(&a.portal, name).await, Some(last), "{name}");
     }
     settle(&[&a]).await;
-    let moves: Vec<u64> = epochs(&*disk.store).await.iter().zip(&before).map(|(now, then)| now - then).collect();
+    let moves: Vec<u64> =
+        epochs(&*disk.store).await.iter().zip(&before).map(|(now, then)| now - then).collect();
     assert!(moves.iter().all(|&moves| moves <= 1), "no slot moved twice: {moves:?}");
 }
 

@@ -6,6 +6,7 @@ mod cluster;
 mod commands;
 mod device;
 mod faulty;
+mod moving;
 mod platform;
 mod readings;
 mod sessions;

@@ -109,6 +109,7 @@ impl Platform {
             payload_limits: PayloadLimits::default(),
             max_connections: 1_000,
             drain: Duration::from_secs(1),
+            beats: None,
         };
         let stats = Arc::new(GatewayStats::default());
         let serving = stoker_gateway::run(config, vec![Listener::Mqtt(listener)], stats, end.clone());
@@ -129,13 +130,14 @@ impl Platform {
 
 fn serve(services: CoreServices, end: CancellationToken, tasks: &mut JoinSet<()>) -> Channel {
     let (connector, listener) = mpsc::channel::<DuplexStream>(16);
-    let CoreServices { gateway, portal, notifier, peer } = services;
+    let CoreServices { gateway, portal, notifier, peer, member } = services;
     let incoming = ReceiverStream::new(listener).map(Ok::<_, io::Error>);
     let server = Server::builder()
         .add_service(gateway)
         .add_service(portal)
         .add_service(notifier)
-        .add_service(peer);
+        .add_service(peer)
+        .add_service(member);
     tasks.spawn(async move {
         let serving = server.serve_with_incoming_shutdown(incoming, async move { end.cancelled().await });
         drop(serving.await);

@@ -2,25 +2,33 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use stoker_bus::InProcessBus;
-use stoker_core::{Connect, Core, CoreConfig, CoreServices, Membership, NoConnection};
+use stoker_core::{Core, CoreConfig, CoreServices, Membership};
 use stoker_domain::ownership::SlotRange;
+use stoker_domain::payload::PayloadLimits;
+use stoker_domain::ports::bus::Bus;
 use stoker_domain::ports::store::Store;
 use stoker_domain::{MemberId, Settings};
+use stoker_gateway::{Beats, GatewayConfig, GatewayStats, Listener};
+use stoker_link::{Cores, Link, Wire};
 use stoker_proto::core::v1::GetStatusRequest;
+use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
+use stoker_protocol::session::Limits;
 use stoker_telemetry::{Clock, Health};
 use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint, Server, Uri};
+use tonic::transport::{Channel, Server};
 
 use crate::platform::WITHIN;
 
@@ -32,24 +40,17 @@ type Door = mpsc::Sender<DuplexStream>;
 pub(crate) struct Network(Arc<Mutex<HashMap<String, Door>>>);
 
 impl Network {
-    /// A channel to the core of that name, whether it is there or not.
-    fn channel(&self, name: &str) -> Channel {
-        let (network, name) = (self.clone(), name.to_owned());
-        let connect = tower::service_fn(move |_: Uri| {
+    pub(crate) fn link(&self) -> Link {
+        let network = self.clone();
+        Link::new(Arc::new(move |name| {
             let door = network.0.lock().get(&name).cloned();
-            async move {
-                let refused = || NoConnection(io::ErrorKind::ConnectionRefused.into());
+            Box::pin(async move {
+                let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
                 let (client, server) = tokio::io::duplex(1024 * 1024);
                 door.ok_or_else(refused)?.send(server).await.map_err(|_| refused())?;
-                Ok::<_, NoConnection>(TokioIo::new(client))
-            }
-        });
-        Endpoint::from_static("http://core.test").connect_with_connector_lazy(connect)
-    }
-
-    fn connect(&self) -> Connect {
-        let network = self.clone();
-        Arc::new(move |name| Ok(network.channel(name)))
+                Ok(Box::new(client) as Box<dyn Wire>)
+            })
+        }))
     }
 }
 
@@ -75,19 +76,28 @@ impl Drop for One {
 
 impl One {
     pub(crate) async fn start(name: &str, network: &Network, store: Arc<dyn Store>) -> Self {
-        let (end, end_serving, health) =
-            (CancellationToken::new(), CancellationToken::new(), Health::new());
+        Self::start_on(name, network, store, Arc::new(InProcessBus::default()), Settings::default()).await
+    }
+
+    pub(crate) async fn start_on(
+        name: &str,
+        network: &Network,
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        settings: Settings,
+    ) -> Self {
+        let (end, end_serving, health) = (CancellationToken::new(), CancellationToken::new(), Health::new());
         let config = CoreConfig {
             store,
-            bus: Arc::new(InProcessBus::default()),
+            bus,
             clock: Clock::start(),
-            settings: Settings::default(),
+            settings,
             member: MemberId::new(&format!("m{:016x}", getrandom::u64().unwrap())).unwrap(),
             membership: Membership::Shared {
                 slots: SlotRange::ALL,
                 address: name.to_owned(),
                 host: name.to_owned(),
-                connect: network.connect(),
+                link: network.link(),
             },
             health: health.clone(),
         };
@@ -95,19 +105,20 @@ impl One {
         let (door, connections) = mpsc::channel::<DuplexStream>(16);
         network.0.lock().insert(name.to_owned(), door);
         let mut tasks = JoinSet::new();
-        let CoreServices { gateway, portal, notifier, peer } = core.services();
+        let CoreServices { gateway, portal, notifier, peer, member } = core.services();
         let server = Server::builder()
             .add_service(gateway)
             .add_service(portal)
             .add_service(notifier)
-            .add_service(peer);
+            .add_service(peer)
+            .add_service(member);
         let incoming = ReceiverStream::new(connections).map(Ok::<_, io::Error>);
         let served = end_serving.clone();
         tasks.spawn(async move {
             drop(server.serve_with_incoming_shutdown(incoming, served.cancelled_owned()).await);
         });
         tasks.spawn(async move { core.run().await.unwrap() });
-        let portal = PortalServiceClient::new(network.channel(name));
+        let portal = PortalServiceClient::new(network.link().to(name));
         Self { name: name.to_owned(), network: network.clone(), portal, health, end, end_serving, tasks }
     }
 
@@ -143,4 +154,41 @@ pub(crate) async fn settle(cores: &[&One]) {
         }
     };
     tokio::time::timeout(WITHIN, settled).await.expect("the slots find their owners");
+}
+
+/// A gateway that reaches cores by this network; dies with the value.
+pub(crate) struct Gateway {
+    pub(crate) mqtt: SocketAddr,
+    pub(crate) member: MemberId,
+    _tasks: JoinSet<()>,
+}
+
+impl Gateway {
+    pub(crate) async fn start(network: &Network, bus: Arc<dyn Bus>, cores: &[&str]) -> Self {
+        let health = Health::new();
+        let member = MemberId::new(&format!("g{:016x}", getrandom::u64().unwrap())).unwrap();
+        let cores = Cores::new(cores.iter().map(|core| (*core).to_owned()).collect());
+        let link = network.link();
+        let config = GatewayConfig {
+            core: GatewayServiceClient::new(link.to_any(&cores)),
+            readings: GatewayServiceClient::new(link.to_any(&cores)),
+            bus,
+            clock: Clock::start(),
+            member: member.clone(),
+            health,
+            limits: Limits::default(),
+            payload_limits: PayloadLimits::default(),
+            max_connections: 1_000,
+            drain: Duration::from_secs(1),
+            beats: Some(Beats { link, cores, address: String::new(), host: String::new() }),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mqtt = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        let stats = Arc::new(GatewayStats::default());
+        let serving =
+            stoker_gateway::run(config, vec![Listener::Mqtt(listener)], stats, CancellationToken::new());
+        tasks.spawn(async move { drop(serving.await) });
+        Self { mqtt, member, _tasks: tasks }
+    }
 }

@@ -88,6 +88,15 @@ fn will(shared: &Shared, connect: &ConnectRequest) -> Option<Result<Will, String
     })
 }
 
+/// What is spoken over the connection, for people.
+pub(super) fn protocol(version: Version, peer: &Peer) -> String {
+    let version = match version {
+        Version::V311 => "mqtt-3.1.1",
+        Version::V5 => "mqtt-5",
+    };
+    format!("{version}{}", peer.door.suffix())
+}
+
 /// What core is asked, and the name by which failures are counted. None: nothing was shown.
 pub(super) fn request(
     shared: &Shared,
@@ -101,15 +110,11 @@ pub(super) fn request(
         Some(Ok(will)) => (Some(will), None),
         Some(Err(reason)) => (None, Some(reason)),
     };
-    let version = match connect.version {
-        Version::V311 => "mqtt-3.1.1",
-        Version::V5 => "mqtt-5",
-    };
     let request = OpenSessionRequest {
         credential: Some(Credential { kind: Some(kind) }),
         gateway: shared.member.as_str().to_owned(),
         address: peer.address.to_string(),
-        protocol: format!("{version}{}", peer.door.suffix()),
+        protocol: protocol(connect.version, peer),
         will,
         arrival: shared.next_arrival(),
     };
@@ -125,6 +130,7 @@ pub(super) async fn open(
     address: IpAddr,
 ) -> Opened {
     let Some((request, dropped)) = request else { return refuse(&shared, &name, address).await };
+    let will = request.will.clone();
     let reply = match core::open_session(&shared, request).await {
         Ok(reply) => reply,
         Err(status) => {
@@ -150,7 +156,13 @@ pub(super) async fn open(
         return Opened::Refused(Refusal::Unavailable);
     };
     handle.stamp_after(reply.stamp_floor);
-    Opened::Granted(Box::new(Identity { device, epoch }), dropped)
+    let will = will.and_then(|mut will| {
+        if let Some(event) = will.event.as_mut() {
+            event.device.clone_from(&reply.device);
+        }
+        convert::will_from_wire(will).ok().map(Box::new)
+    });
+    Opened::Granted(Box::new(Identity { device, epoch, will }), dropped)
 }
 
 async fn refuse(shared: &Shared, name: &str, address: IpAddr) -> Opened {

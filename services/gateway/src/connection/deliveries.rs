@@ -1,5 +1,7 @@
 //! What is sent to the device, and what is reported about commands among it.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use stoker_domain::model::{CommandId, SessionEpoch};
 use stoker_domain::payload;
@@ -31,9 +33,32 @@ pub(super) struct Deliveries {
     under_way: Vec<UnderWay>,
     /// Written to the transport's buffer, but not all of it is out yet.
     leaving: Vec<CommandId>,
+    /// Commands that this session has had, the newest last, unless they were given back. A new owner of the slot hands
+    /// out again what it cannot know to have come.
+    had: VecDeque<CommandId>,
 }
 
+/// Commands that are remembered. No device has more open ones.
+const HAD_MOST: usize = 256;
+
 impl Deliveries {
+    /// False: it was here before.
+    fn is_new(&mut self, command: CommandId) -> bool {
+        if self.had.contains(&command) {
+            return false;
+        }
+        if self.had.len() >= HAD_MOST {
+            self.had.pop_front();
+        }
+        self.had.push_back(command);
+        true
+    }
+
+    /// It was surely not written, and may come again.
+    fn given_back(&mut self, command: CommandId) {
+        self.had.retain(|had| *had != command);
+    }
+
     fn take(&mut self, delivery: u64) -> Option<CommandId> {
         let position = self.under_way.iter().position(|one| one.delivery == delivery)?;
         Some(self.under_way.swap_remove(position).command)
@@ -106,6 +131,10 @@ impl Connection {
         out: &mut Output,
     ) {
         let deliveries = self.deliveries.get_or_insert_default();
+        if !deliveries.is_new(id) {
+            tracing::debug!(command = %id, "a command came again that this session has had");
+            return;
+        }
         deliveries.next += 1;
         let number_here = deliveries.next;
         let delivery = Delivery {
@@ -133,6 +162,7 @@ impl Connection {
             DeliverOutcome::TooLarge => not_sent(true, "it is larger than the packets that the device takes"),
             DeliverOutcome::Expired => not_sent(false, "its time had passed"),
         };
+        deliveries.given_back(id);
         self.report(report);
     }
 
@@ -145,6 +175,7 @@ impl Connection {
         let Some(delivery) = waiting.map(|one| one.delivery) else { return };
         if self.session.withdraw(delivery) {
             deliveries.take(delivery);
+            deliveries.given_back(command);
             self.report(core::not_sent(command.to_string(), session, false, "taken back"));
         }
     }
@@ -184,9 +215,10 @@ impl Connection {
                 let detail = format!("the device refused it: {reason:?}");
                 Report::Refused(command::Refused { id: id.to_string(), session: wire, detail })
             }),
-            Event::DeliveryExpired { id } => deliveries
-                .take(id)
-                .map(|id| core::not_sent(id.to_string(), session, false, "its time had passed")),
+            Event::DeliveryExpired { id } => deliveries.take(id).map(|id| {
+                deliveries.given_back(id);
+                core::not_sent(id.to_string(), session, false, "its time had passed")
+            }),
             _ => None,
         };
         if let Some(report) = report {

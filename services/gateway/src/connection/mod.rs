@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use stoker_domain::model::{DeviceKey, EndReason, Millis, SessionEpoch};
+use stoker_domain::machine::HeldSession;
+use stoker_domain::model::{DeviceKey, EndReason, Millis, SessionEpoch, SessionInfo, Will};
 use stoker_protocol::codec::ReasonCode;
 use stoker_protocol::session::{
     Accept, ConnectRequest, EndReason as Ended, Event, Output, PublishOutcome, Refusal, ServerReason, Session,
 };
-use stoker_protocol::topic::DeviceFilter;
+use stoker_protocol::topic::{DeviceFilter, DownTopic};
 use stoker_telemetry::Health;
 use tokio::time::{Instant, Sleep};
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -59,6 +60,8 @@ pub(crate) struct Peer {
 struct Identity {
     device: DeviceKey,
     epoch: SessionEpoch,
+    /// As core was told; for an owner that comes after the one that was.
+    will: Option<Box<Will>>,
 }
 
 /// How core answered to a CONNECT.
@@ -164,13 +167,13 @@ impl Connection {
             if let Some(opening) = opening
                 && let Opened::Granted(identity, _) = opening.await
             {
-                let Identity { device, epoch } = *identity;
+                let Identity { device, epoch, .. } = *identity;
                 core::session_ended(&shared, &device, epoch, EndReason::Cut, handle.last_stamp()).await;
             }
             return;
         };
         stats::down(&shared.stats.sessions);
-        let Identity { device, epoch } = *identity;
+        let Identity { device, epoch, .. } = *identity;
         shared.registry.leave(&device, epoch, &handle, shared.now());
         let reason = self.ending.or_else(|| self.ended.and_then(ended_as)).unwrap_or(EndReason::Cut);
         let transport = peer.door.as_str();
@@ -276,10 +279,33 @@ impl Connection {
         for command in mail.withdrawn {
             self.withdraw(command);
         }
+        if let Some(whom) = mail.asks
+            && let Some(held) = self.held()
+        {
+            // Made for as many as were asked: there is room.
+            let _ = whom.try_send(held);
+        }
         if let Some((reason, end)) = mail.shut {
             self.ending.get_or_insert(end);
             self.session.shut(reason, out);
         }
+    }
+
+    /// The session, as an owner that does not know it is to hear of it.
+    fn held(&self) -> Option<HeldSession> {
+        let identity = self.identity.as_deref()?;
+        let session = SessionInfo {
+            gateway: self.shared.member.clone(),
+            address: self.peer.address.to_string(),
+            protocol: credential::protocol(self.session.version(), &self.peer),
+            will: identity.will.as_deref().cloned(),
+        };
+        Some(HeldSession {
+            device: identity.device.clone(),
+            epoch: identity.epoch,
+            session,
+            commands_wanted: self.session.subscribed(DownTopic::RpcRequest(0)).is_some(),
+        })
     }
 
     fn open(&mut self, connect: ConnectRequest) {
@@ -298,6 +324,8 @@ impl Connection {
             Opened::Granted(identity, dropped) => {
                 stats::up(&self.shared.stats.sessions);
                 self.shared.registry.enter(&identity.device, identity.epoch, &self.handle);
+                // After it was entered: whoever asks for the sessions from now on finds this one.
+                self.shared.announced.granted(identity.device.slot(), identity.epoch.slot);
                 let client_id = identity.device.device.as_str().to_owned();
                 let (device, session, peer) = (&identity.device, identity.epoch, &self.peer);
                 tracing::debug!(%device, %session, address = %peer.address, transport = peer.door.as_str(), "session");
@@ -323,7 +351,7 @@ impl Connection {
     }
 
     fn want_commands(&mut self, wanted: bool) {
-        let Some(Identity { device, epoch }) = self.identity.as_deref() else { return };
+        let Some(Identity { device, epoch, .. }) = self.identity.as_deref() else { return };
         let report = core::commands_wanted(self.shared.clone(), device.clone(), *epoch, wanted);
         Lane::put(&mut self.command_lane, async move {
             report.await;

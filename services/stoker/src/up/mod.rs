@@ -197,7 +197,7 @@ impl Platform {
         });
         let gateway = GatewayConfig {
             core: GatewayServiceClient::new(connector.channel())
-                .max_decoding_message_size(stoker_core::MESSAGE_MOST),
+                .max_decoding_message_size(stoker_link::MESSAGE_MOST),
             readings: GatewayServiceClient::new(connector.channel()),
             bus: bus.clone(),
             clock,
@@ -207,13 +207,14 @@ impl Platform {
             payload_limits: PayloadLimits::default(),
             max_connections: signals::connections_most(),
             drain: DRAIN,
+            beats: None,
         };
         let (mqtt, http) = (ports.mqtt_address, ports.http_address);
         front.run("gateway", stoker_gateway::run(gateway, ports.devices, stats, front_end.clone()));
         let core = NotifierServiceClient::new(connector.channel());
         front.run("notifier", notifier.run(bus.clone(), core, front_end.clone()));
         let core = PortalServiceClient::new(connector.channel())
-            .max_decoding_message_size(stoker_core::MESSAGE_MOST);
+            .max_decoding_message_size(stoker_link::MESSAGE_MOST);
         front
             .run("portal", stoker_portal::run(PortalConfig::new(token), core, ports.http, front_end.clone()));
         Ok(Self { store, bus, front, front_end, back, back_end, http, mqtt })

@@ -57,7 +57,7 @@ pub(super) fn serve(
     services: CoreServices,
     shutdown: CancellationToken,
 ) -> impl Future<Output = Result<(), tonic::transport::Error>> {
-    let CoreServices { gateway, portal, notifier, peer } = services;
+    let CoreServices { gateway, portal, notifier, peer, member } = services;
     let incoming = ReceiverStream::new(listener.0).map(Ok::<_, io::Error>);
     Server::builder()
         .initial_stream_window_size(WINDOW)
@@ -66,5 +66,6 @@ pub(super) fn serve(
         .add_service(portal)
         .add_service(notifier)
         .add_service(peer)
+        .add_service(member)
         .serve_with_incoming_shutdown(incoming, async move { shutdown.cancelled().await })
 }

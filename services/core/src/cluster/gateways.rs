@@ -1,0 +1,92 @@
+//! Which gateways are alive. When one is not, the sessions that it held are presumed lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use stoker_domain::model::{MemberId, MemberRole, MemberRow, Millis};
+
+/// A gateway whose row has not changed for so long is taken for dead. Its devices have their grace from then on.
+const DEAD_AFTER_MS: Millis = 5_000;
+/// Of a gateway that has no row any more this is forgotten after so long.
+const FORGET_AFTER_MS: Millis = 600_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    beat: u64,
+    changed: Millis,
+    dead: bool,
+    /// How often it was taken for dead.
+    deaths: u64,
+}
+
+/// The gateways, as one core sees them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gateways(Arc<Mutex<BTreeMap<MemberId, Seen>>>);
+
+impl Gateways {
+    /// Takes in all rows of a read that began then, and says who is dead by now and was not before.
+    pub(crate) fn observe(&self, rows: &[MemberRow], began: Millis, now: Millis) -> Vec<MemberId> {
+        let mut seen = self.0.lock();
+        for row in rows.iter().filter(|row| row.role == MemberRole::Gateway) {
+            let first = Seen { beat: row.beat, changed: now, dead: false, deaths: 0 };
+            let known = seen.entry(row.id.clone()).or_insert(first);
+            if known.beat != row.beat {
+                *known = Seen { beat: row.beat, changed: now, dead: false, deaths: known.deaths };
+            }
+        }
+        let mut died = Vec::new();
+        for (id, known) in seen.iter_mut().filter(|(_, known)| !known.dead) {
+            if began - known.changed >= DEAD_AFTER_MS {
+                (known.dead, known.deaths) = (true, known.deaths + 1);
+                died.push(id.clone());
+            }
+        }
+        seen.retain(|_, known| !known.dead || now - known.changed < FORGET_AFTER_MS);
+        died
+    }
+
+    /// How often this gateway was taken for dead.
+    pub(crate) fn deaths(&self, gateway: &MemberId) -> u64 {
+        self.0.lock().get(gateway).map_or(0, |known| known.deaths)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(beat: u64) -> MemberRow {
+        MemberRow {
+            id: MemberId::new("g1").unwrap(),
+            role: MemberRole::Gateway,
+            address: String::new(),
+            host: String::new(),
+            version: String::new(),
+            slots: None,
+            sessions: 0,
+            leaving: false,
+            started_at: 0,
+            beat,
+        }
+    }
+
+    #[test]
+    fn a_gateway_dies_once_and_may_come_back() {
+        let (gateways, id) = (Gateways::default(), MemberId::new("g1").unwrap());
+        assert!(gateways.observe(&[row(1)], 0, 1).is_empty());
+        assert!(gateways.observe(&[row(2)], 4_000, 4_001).is_empty());
+        assert!(
+            gateways.observe(&[row(2)], 9_000, 9_001).is_empty(),
+            "its row changed 4,999 ms before the read"
+        );
+        assert_eq!(gateways.observe(&[row(2)], 9_001, 9_002), [id.clone()]);
+        assert!(gateways.observe(&[], 20_000, 20_001).is_empty(), "it is dead already");
+        assert_eq!(gateways.deaths(&id), 1);
+        assert!(gateways.observe(&[row(3)], 21_000, 21_001).is_empty());
+        assert_eq!(gateways.observe(&[], 30_000, 30_001), [id.clone()], "a row that is gone does not change");
+        assert_eq!(gateways.deaths(&id), 2);
+        gateways.observe(&[], 700_000, 700_001);
+        assert_eq!(gateways.deaths(&id), 0, "forgotten");
+    }
+}

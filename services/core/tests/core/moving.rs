@@ -1,0 +1,258 @@
+//! Devices that are connected while the cores behind their gateway come and go, and while a gateway dies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stoker_bus::InProcessBus;
+use stoker_domain::ports::bus::Bus;
+use stoker_domain::{MemberId, Settings};
+use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
+use stoker_proto::core::v1::{
+    Command, CommandState, ConnectionState, CreateCommandRequest, CreateDeviceRequest, GetCommandRequest,
+    GetDeviceRequest, ListAlarmsRequest, ListPointsRequest, Order,
+};
+use stoker_protocol::codec::ReasonCode;
+use tonic::transport::Channel;
+
+use crate::device::{Device, Heard, Login};
+use crate::platform::{Disk, WITHIN, device_ref};
+use crate::several::{Gateway, Network, One, settle};
+
+type Portal = PortalServiceClient<Channel>;
+
+const TELEMETRY: &str = "v1/devices/me/telemetry";
+
+/// Devices that are gone are missed soon: who is still there must not be.
+fn impatient() -> Settings {
+    Settings { silence_after_ms: 2_000, silence_grace_ms: 4_000, ..Settings::default() }
+}
+
+fn token(device: &str) -> String {
+    format!("token-of-{device}-long-enough")
+}
+
+async fn make(portal: &Portal, device: &str) {
+    let request = CreateDeviceRequest {
+        key: device_ref(device),
+        token: Some(token(device)),
+        ..CreateDeviceRequest::default()
+    };
+    portal.clone().create_device(request).await.unwrap();
+}
+
+async fn state(portal: &Portal, device: &str) -> ConnectionState {
+    let request = GetDeviceRequest { key: device_ref(device) };
+    let device = portal.clone().get_device(request).await.unwrap().into_inner().device.unwrap();
+    device.connection.unwrap_or_default().state()
+}
+
+async fn becomes(portal: &Portal, device: &str, wanted: ConnectionState) {
+    let reached = async {
+        while state(portal, device).await != wanted {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let reached = tokio::time::timeout(WITHIN, reached).await;
+    assert!(reached.is_ok(), "{device} does not become {wanted:?}");
+}
+
+async fn order(portal: &Portal, device: &str, method: &str) -> Command {
+    let request = CreateCommandRequest {
+        device: device_ref(device),
+        method: method.to_owned(),
+        ..CreateCommandRequest::default()
+    };
+    portal.clone().create_command(request).await.unwrap().into_inner().command.unwrap()
+}
+
+async fn ended(portal: &Portal, id: &str) -> Command {
+    let request =
+        GetCommandRequest { organization: "default".to_owned(), id: id.to_owned(), wait_ms: 20_000 };
+    portal.clone().get_command(request).await.unwrap().into_inner().command.unwrap()
+}
+
+async fn alarms(portal: &Portal) -> Vec<String> {
+    let request =
+        ListAlarmsRequest { organization: "default".to_owned(), limit: 100, ..ListAlarmsRequest::default() };
+    let alarms = portal.clone().list_alarms(request).await.unwrap().into_inner().alarms;
+    alarms
+        .into_iter()
+        .map(|alarm| format!("{} {}", alarm.code, alarm.device.unwrap_or_default().device))
+        .collect()
+}
+
+/// Does what a command asks, once: the topic's number, and what was answered.
+async fn obey(device: &mut Device, packet: u16) -> String {
+    match device.hear().await {
+        Some(Heard::Publish { topic, id: Some(id), payload }) => {
+            device.acknowledge(id).await;
+            let number = topic.rsplit('/').next().unwrap().to_owned();
+            device.publish(&format!("v1/devices/me/rpc/response/{number}"), packet, "{\"done\":true}").await;
+            payload
+        }
+        heard => panic!("{heard:?}"),
+    }
+}
+
+async fn report(device: &mut Device, packet: u16) {
+    device.publish(TELEMETRY, packet, &format!("{{\"n\":{packet}}}")).await;
+    loop {
+        match device.hear().await {
+            Some(Heard::PubAck(id, ReasonCode::Success)) if id == packet => return,
+            Some(Heard::PubAck(..)) => {}
+            heard => panic!("{heard:?}"),
+        }
+    }
+}
+
+async fn points(portal: &Portal, device: &str) -> usize {
+    let request = ListPointsRequest {
+        device: device_ref(device),
+        to: i64::MAX,
+        limit: 1_000,
+        order: Order::Ascending.into(),
+        ..ListPointsRequest::default()
+    };
+    portal.clone().list_points(request).await.unwrap().into_inner().points.len()
+}
+
+struct Rig {
+    disk: Disk,
+    network: Network,
+    bus: Arc<dyn Bus>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self { disk: Disk::new(), network: Network::default(), bus: Arc::new(InProcessBus::default()) }
+    }
+
+    async fn core(&self, name: &str) -> One {
+        One::start_on(name, &self.network, self.disk.store.clone(), self.bus.clone(), impatient()).await
+    }
+
+    async fn gateway(&self) -> Gateway {
+        Gateway::start(&self.network, self.bus.clone(), &["a", "b"]).await
+    }
+}
+
+const DEVICES: usize = 12;
+
+async fn connected(gateway: &Gateway, portal: &Portal) -> Vec<(String, Device)> {
+    let mut devices = Vec::new();
+    for n in 0..DEVICES {
+        let name = format!("boiler-{n}");
+        make(portal, &name).await;
+        let token = token(&name);
+        devices.push((name, Device::ready(gateway.mqtt, Login::token(&token)).await));
+    }
+    devices
+}
+
+/// Whatever happened to the cores: each device is there, obeys once, and what it reported is stored.
+async fn all_is_well(portal: &Portal, devices: &mut [(String, Device)], reported: u16) {
+    for (name, device) in devices.iter_mut() {
+        becomes(portal, name, ConnectionState::Online).await;
+        let command = order(portal, name, "reset").await;
+        assert_eq!(obey(device, 1_000).await, "{\"method\":\"reset\",\"params\":{}}");
+        let command = ended(portal, &command.id).await;
+        assert_eq!(command.state(), CommandState::Succeeded, "{name}");
+        assert_eq!(points(portal, name).await, usize::from(reported), "{name}");
+        // The answer to the reply, and no command a second time.
+        let heard = device.ping().await;
+        assert!(heard.iter().all(|heard| matches!(heard, Heard::PubAck(1_000, _))), "{name}: {heard:?}");
+    }
+    assert_eq!(alarms(portal).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_notice_nothing_of_a_core_that_dies() {
+    let rig = Rig::new();
+    let (a, b) = (rig.core("a").await, rig.core("b").await);
+    settle(&[&a, &b]).await;
+    let gateway = rig.gateway().await;
+    let mut devices = connected(&gateway, &a.portal).await;
+    for (_, device) in &mut devices {
+        report(device, 1).await;
+    }
+    drop(b);
+    for (_, device) in &mut devices {
+        report(device, 2).await;
+    }
+    all_is_well(&a.portal, &mut devices, 2).await;
+    // Longer than anybody who had gone would be waited for.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(alarms(&a.portal).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_under_way_outlives_the_owner_that_gave_it_and_comes_once() {
+    let rig = Rig::new();
+    let (a, b) = (rig.core("a").await, rig.core("b").await);
+    settle(&[&a, &b]).await;
+    let gateway = rig.gateway().await;
+    let mut devices = connected(&gateway, &a.portal).await;
+    let mut commands = Vec::new();
+    for (name, device) in &mut devices {
+        commands.push(order(&a.portal, name, "slow").await.id);
+        // It has it, and does not say so yet.
+        let heard = device.ping().await;
+        assert!(heard.len() <= 1, "{heard:?}");
+        if let Some(Heard::Publish { topic, id: Some(id), .. }) = heard.into_iter().next() {
+            commands.push(format!("{topic} {id}"));
+        } else {
+            commands.push(String::new());
+        }
+    }
+    b.terminate().await;
+    settle(&[&a]).await;
+    for ((name, device), had) in devices.iter_mut().zip(commands.chunks(2)) {
+        let (topic, id) = match had[1].split_once(' ') {
+            Some((topic, id)) => (topic.to_owned(), id.parse().unwrap()),
+            None => match device.hear().await {
+                Some(Heard::Publish { topic, id: Some(id), .. }) => (topic, id),
+                heard => panic!("{heard:?}"),
+            },
+        };
+        device.acknowledge(id).await;
+        let number = topic.rsplit('/').next().unwrap();
+        device.publish(&format!("v1/devices/me/rpc/response/{number}"), 7, "{}").await;
+        assert_eq!(ended(&a.portal, &had[0]).await.state(), CommandState::Succeeded, "{name}");
+    }
+    for (name, device) in &mut devices {
+        becomes(&a.portal, name, ConnectionState::Online).await;
+        let heard = device.ping().await;
+        assert!(heard.iter().all(|heard| matches!(heard, Heard::PubAck(7, _))), "{name}: {heard:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_of_a_gateway_that_died_have_their_grace_and_then_are_missed() {
+    let rig = Rig::new();
+    let a = rig.core("a").await;
+    settle(&[&a]).await;
+    let (stays, dies) = (rig.gateway().await, rig.gateway().await);
+    for name in ["here", "back", "gone"] {
+        make(&a.portal, name).await;
+    }
+    let member: MemberId = dies.member.clone();
+    let _here = Device::ready(stays.mqtt, Login::token(&token("here"))).await;
+    let gone = [
+        Device::ready(dies.mqtt, Login::token(&token("back"))).await,
+        Device::ready(dies.mqtt, Login::token(&token("gone"))).await,
+    ];
+    drop((dies, gone));
+    becomes(&a.portal, "gone", ConnectionState::Offline).await;
+    assert_eq!(alarms(&a.portal).await, [""; 0], "{member} ended by our hand");
+    let _back = Device::ready(stays.mqtt, Login::token(&token("back"))).await;
+    let missed = async {
+        while alarms(&a.portal).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(WITHIN, missed).await.expect("who does not come back is missed");
+    assert_eq!(alarms(&a.portal).await, ["silence gone"]);
+    for name in ["here", "back"] {
+        assert_eq!(state(&a.portal, name).await, ConnectionState::Online, "{name}");
+    }
+}

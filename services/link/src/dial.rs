@@ -1,0 +1,135 @@
+//! Connections to cores.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status};
+
+use crate::{Cores, WINDOW};
+
+/// A connection is there within this time, or it is tried elsewhere.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// A core that does not answer a ping of HTTP/2 has lost its power, or was stopped: its connection ends, so that others
+/// are asked.
+const PING_EVERY: Duration = Duration::from_secs(2);
+const PONG_WITHIN: Duration = Duration::from_secs(4);
+
+/// Bytes both ways.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// A connection that is being made.
+pub type Dialed = Pin<Box<dyn Future<Output = io::Result<Box<dyn Wire>>> + Send>>;
+
+/// Makes a connection to an address, `host:port`.
+pub type Dial = Arc<dyn Fn(String) -> Dialed + Send + Sync>;
+
+/// By TCP.
+#[must_use]
+pub fn tcp() -> Dial {
+    Arc::new(|address| {
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn Wire>)
+        })
+    })
+}
+
+/// Nobody was reached: whatever was to be sent has not left this process.
+#[derive(Debug, thiserror::Error)]
+pub struct NoConnection(#[source] io::Error);
+
+impl NoConnection {
+    const WORDS: &str = "no connection to a core";
+
+    /// True when a call ended by this. Of an error on the way nothing but its text comes through a channel.
+    #[must_use]
+    pub fn is_in(status: &Status) -> bool {
+        status.code() == Code::Unavailable
+            && status.details().is_empty()
+            && status.message().starts_with(Self::WORDS)
+    }
+}
+
+impl fmt::Display for NoConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Self::WORDS, self.0)
+    }
+}
+
+/// Makes channels to cores. A channel connects when it is first used, and again whenever it has to.
+#[derive(Clone)]
+pub struct Link {
+    dial: Dial,
+}
+
+async fn dial(dial: Dial, address: String) -> io::Result<Box<dyn Wire>> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+    match timeout(CONNECT_WITHIN, dial(address.clone())).await {
+        Ok(dialed) => dialed.map_err(named),
+        Err(_) => Err(named(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+fn endpoint() -> Endpoint {
+    // The address is a name only: who is dialled is said by the connector.
+    Endpoint::from_static("http://core.stoker")
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN)
+        .keep_alive_while_idle(true)
+}
+
+impl Link {
+    /// Connections are made by `dial`.
+    #[must_use]
+    pub fn new(dial: Dial) -> Self {
+        Self { dial }
+    }
+
+    /// A channel to the core at this address.
+    #[must_use]
+    pub fn to(&self, address: &str) -> Channel {
+        let (link, address) = (self.dial.clone(), address.to_owned());
+        let connect = tower::service_fn(move |_: Uri| {
+            let dialed = dial(link.clone(), address.clone());
+            async move { dialed.await.map(TokioIo::new).map_err(NoConnection) }
+        });
+        endpoint().connect_with_connector_lazy(connect)
+    }
+
+    /// A channel to any of these cores: whenever it has to connect, to the next one that can be reached.
+    #[must_use]
+    pub fn to_any(&self, cores: &Cores) -> Channel {
+        let (link, cores) = (self.dial.clone(), cores.clone());
+        let connect = tower::service_fn(move |_: Uri| {
+            let (link, cores) = (link.clone(), cores.clone());
+            async move {
+                let mut last = io::Error::other("no core is known");
+                for address in cores.in_order() {
+                    match dial(link.clone(), address.clone()).await {
+                        Ok(wire) => return Ok(TokioIo::new(wire)),
+                        Err(error) => {
+                            cores.shun(&address);
+                            last = error;
+                        }
+                    }
+                }
+                Err(NoConnection(last))
+            }
+        });
+        endpoint().connect_with_connector_lazy(connect)
+    }
+}

@@ -1,0 +1,13 @@
+//! The way from one service to the cores. There may be one or several; any of them answers for every device, so that a
+//! connection to one of those that are there is all that is needed.
+
+mod cores;
+mod dial;
+
+pub use cores::Cores;
+pub use dial::{Dial, Dialed, Link, NoConnection, Wire, tcp};
+
+/// The greatest gRPC message in either direction: a batch of readings of many small packets, or one page of a list.
+pub const MESSAGE_MOST: usize = 64 * 1024 * 1024;
+/// What may be sent without an answer of HTTP/2: batches of readings are large.
+pub const WINDOW: u32 = 8 * 1024 * 1024;
