@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::config::RabbitLimits;
-use super::envelope::{MAX_BODY, Outgoing};
+use super::envelope::{Kind, MAX_BODY, Outgoing};
 use super::link::Link;
 use super::links::Links;
 use super::settle::Answer;
@@ -123,6 +123,11 @@ impl Lane {
             let outcome = self.hand_over(to, &message, deadline).await?;
             return match outcome {
                 Outcome::Answered(Answer::Confirmed) => Ok(()),
+                Outcome::Answered(Answer::Returned) if message.kind == Kind::Work => {
+                    // Somebody has deleted its queue. With the next connection all is declared again.
+                    link.cut("there is no queue of work");
+                    Err(BusError::Unavailable("the broker has no queue of work; it is made anew".into()))
+                }
                 Outcome::Answered(Answer::Returned) => Err(BusError::Returned(to.into())),
                 Outcome::Answered(Answer::Refused) => Err(BusError::Full(to.into())),
                 Outcome::Unknown(why) => Err(BusError::Unconfirmed(why)),

@@ -162,7 +162,7 @@ impl Channelled<'_> {
         }
         let id = self.next;
         self.next += 1;
-        let properties = job.message.properties(&format!("{}-{id:x}", self.id_prefix));
+        let properties = job.message.properties(Some(&format!("{}-{id:x}", self.id_prefix)));
         let message = Arc::clone(&job.message);
         self.pending.insert(id, (job, Instant::now()));
         // Pushed in the order of the jobs and first polled in that order, and the first poll queues the frames.
