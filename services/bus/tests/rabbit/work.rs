@@ -102,17 +102,16 @@ async fn two_processes_share_the_work() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_platforms_at_one_broker_do_not_meet() {
     in_lab(async |lab| {
-        in_lab(async |another| {
-            let (ours, theirs) = (lab.bus(small()).await, another.bus(small()).await);
-            let mut consumer = theirs.bus.consume_work(4).await.unwrap();
-            ours.bus.publish_work(work(1)).await.unwrap();
-            assert!(timeout(SETTLE, consumer.next()).await.is_err(), "not theirs");
-            theirs.bus.publish_work(work(2)).await.unwrap();
-            assert_eq!(number_of(take(&mut consumer).await.work()), 2);
-            ours.end().await;
-            theirs.end().await;
-        })
-        .await;
+        let another = lab.another();
+        let (ours, theirs) = (lab.bus(small()).await, another.bus(small()).await);
+        let mut consumer = theirs.bus.consume_work(4).await.unwrap();
+        ours.bus.publish_work(work(1)).await.unwrap();
+        assert!(timeout(SETTLE, consumer.next()).await.is_err(), "not theirs");
+        theirs.bus.publish_work(work(2)).await.unwrap();
+        assert_eq!(number_of(take(&mut consumer).await.work()), 2);
+        ours.end().await;
+        theirs.end().await;
+        another.remove().await;
     })
     .await;
 }
