@@ -131,7 +131,8 @@ pub struct RabbitLimits {
     pub feed: u32,
     /// How many of them a listener has with it, read ahead.
     pub feed_prefetch: u16,
-    /// How many messages may be published and not confirmed yet: of work, and of orders to gateways, each.
+    /// How many messages may be published and not confirmed yet: of work, and of orders to gateways, each. Eight times
+    /// as many wait for that.
     pub publishing: usize,
     /// How many items of the live feed may wait to be written to the broker; then the newest are dropped.
     pub activities: usize,

@@ -18,7 +18,7 @@ use super::proxy::{Mode, Proxy};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_at_once_just_those_to_absent_gateways_are_returned() {
     in_lab(async |lab| {
-        let limits = RabbitLimits { gateway: 2_000, gateway_prefetch: 100, publishing: 100, ..small() };
+        let limits = RabbitLimits { gateway: 2_000, gateway_prefetch: 100, publishing: 120, ..small() };
         let joined = lab.bus(limits).await;
         let (here, absent) = (gateway("gw-here"), gateway("gw-absent"));
         let mut consumer = joined.bus.consume_gateway(&here).await.unwrap();
@@ -271,10 +271,11 @@ async fn what_waits_for_confirmation_is_bounded_and_more_is_refused() {
         let absent = Err(BusError::Returned("gw-1".into()));
         assert_eq!(joined.bus.publish_to_gateway(&member, to_gateway(0)).await, absent, "there is a channel");
         proxy.set(Mode::Mute);
-        let results = join_all((0..20).map(|n| joined.bus.publish_to_gateway(&member, to_gateway(n)))).await;
+        // Five are written, forty wait for that, and the rest find no place to wait.
+        let results = join_all((0..60).map(|n| joined.bus.publish_to_gateway(&member, to_gateway(n)))).await;
         let unconfirmed = results.iter().filter(|it| matches!(it, Err(BusError::Unconfirmed(_)))).count();
         let full = results.iter().filter(|it| matches!(it, Err(BusError::Full(_)))).count();
-        assert_eq!((unconfirmed, full), (5, 15), "{results:?}");
+        assert_eq!((unconfirmed, full), (5, 55), "{results:?}");
         proxy.set(Mode::Open);
         soon("what was silent is given up and made anew", async || {
             joined.bus.publish_to_gateway(&member, to_gateway(99)).await == absent
