@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Rows remembered: 24 bytes and a little more each. When it is full all are forgotten, which costs a write each.
+/// Rows remembered: 32 bytes and a little more each. When it is full all are forgotten, which costs a write each.
 const REMEMBERED: usize = 1 << 20;
 
 /// Remembers when rows were written, by a hash of 128 bits of what they say.

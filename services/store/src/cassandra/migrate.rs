@@ -425,6 +425,8 @@ mod tests {
     fn the_migrations_are_numbered_and_the_released_ones_are_as_they_were() {
         let numbers: Vec<i32> = MIGRATIONS.iter().map(|migration| migration.number).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b));
+        let checksums: Vec<String> = MIGRATIONS.iter().map(Migration::checksum).collect();
+        assert_eq!(checksums, ["xxh3-128:42a750c48c553250d41920bc6be0afa5"]);
         for migration in MIGRATIONS {
             for statement in migration.statements() {
                 assert!(statement.contains("IF NOT EXISTS"), "can be carried out again: {statement}");

@@ -106,7 +106,7 @@ statements! {
 
     Write latest_put = "UPDATE latest USING TIMESTAMP ? AND TTL ? SET value = ? \
         WHERE organization = ? AND device = ? AND key = ? AND week = ?";
-    Read latest = "SELECT key, forgotten, value FROM latest WHERE organization = ? AND device = ? LIMIT ?";
+    Read latest = "SELECT key, forgotten, value FROM latest WHERE organization = ? AND device = ?";
     Write latest_forget = "DELETE FROM latest USING TIMESTAMP ? WHERE organization = ? AND device = ?";
     Write latest_mark = "UPDATE latest USING TIMESTAMP ? AND TTL ? SET forgotten = ? \
         WHERE organization = ? AND device = ?";
@@ -127,7 +127,7 @@ statements! {
         WHERE organization = ? AND device = ? AND shard = ? AND id > ''";
 
     Write item_put = "INSERT INTO items (kind, id, value) VALUES (?, ?, ?) USING TTL ?";
-    Read item_get = "SELECT value FROM items WHERE kind = ? AND id = ?";
+    Read item_get = "SELECT value, WRITETIME(value) FROM items WHERE kind = ? AND id = ?";
     Write item_delete = "DELETE FROM items WHERE kind = ? AND id = ?";
 
     Write entry_put = "INSERT INTO lists (list, owner, bucket, place, facts, value) \

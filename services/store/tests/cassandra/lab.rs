@@ -79,7 +79,7 @@ impl Lab {
     where
         F: AsyncFnOnce(&Lab) + Send + 'static,
     {
-        let (lab, takes_slots) = (self.clone(), ["slots", "several", "unknown"].contains(&module));
+        let (lab, takes_slots) = (self.clone(), ["slots", "several", "unknown", "outage"].contains(&module));
         Trial::test(format!("{module}::{name}"), move || {
             lab.runtime.block_on(async {
                 let _turn = if takes_slots { Some(lab.slots.lock().await) } else { None };

@@ -17,6 +17,7 @@ mod lab;
 #[path = "../contract/members.rs"]
 mod members;
 mod migrations;
+mod outage;
 #[allow(dead_code)]
 #[path = "../contract/promises.rs"]
 mod promises;
@@ -81,6 +82,9 @@ own! {
     unknown::who_finds_no_turn_is_told_that_the_store_is_overloaded,
     unknown::a_commit_that_is_too_great_changes_nothing,
     unknown::a_great_commit_goes_in,
+    outage::every_call_ends_with_an_error_while_the_nodes_are_away_and_goes_on_afterwards,
+    outage::a_node_that_says_nothing_is_named_and_not_waited_for_for_ever,
+    several::what_ended_later_replaces_what_a_fast_clock_wrote,
     retention::everything_goes_when_its_time_is_over,
     retention::an_event_that_has_gone_may_come_again,
     forgetting::a_device_that_was_made_again_has_nothing_of_the_old_one,

@@ -17,6 +17,8 @@ pub(crate) enum Gate {
     HoldRequests,
     /// Answers do not reach the client.
     HoldAnswers,
+    /// Connections end, and new ones end at once.
+    Cut,
 }
 
 pub(crate) struct Proxy {
@@ -38,6 +40,9 @@ impl Proxy {
             let mut connections = JoinSet::new();
             loop {
                 let Ok((client, _)) = listener.accept().await else { return };
+                if *gates.borrow() == Gate::Cut {
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(&node).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
@@ -74,13 +79,21 @@ async fn copy(
 ) {
     let mut piece = vec![0; 64 * 1024];
     loop {
-        let Ok(count @ 1..) = from.read(&mut piece).await else { return };
+        let count = tokio::select! {
+            read = from.read(&mut piece) => read.unwrap_or(0),
+            _ = gate.wait_for(|gate| *gate == Gate::Cut) => 0,
+        };
+        if count == 0 {
+            return;
+        }
         if *gate.borrow() == closed {
             held.fetch_add(1, Ordering::SeqCst);
         }
-        if gate.wait_for(|gate| *gate != closed).await.is_err()
-            || to.write_all(&piece[..count]).await.is_err()
-        {
+        let goes_on = match gate.wait_for(|gate| *gate != closed).await {
+            Ok(gate) => *gate != Gate::Cut,
+            Err(_) => false,
+        };
+        if !goes_on || to.write_all(&piece[..count]).await.is_err() {
             return;
         }
     }

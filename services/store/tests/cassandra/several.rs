@@ -10,7 +10,7 @@ use stoker_store::{CassandraOptions, CassandraStore};
 
 use super::fresh;
 use super::lab::Lab;
-use super::samples::{T0, event, key, member, number, reading};
+use super::samples::{T0, alarm, event, key, member, number, reading};
 use super::slots::join_all;
 
 pub(crate) fn counters(key: &DeviceKey, last_command: u64) -> StateRow {
@@ -114,6 +114,30 @@ pub(crate) async fn what_one_process_appends_the_other_reads(lab: &Lab) {
         };
         assert_eq!(store.points(query).await.unwrap().len(), 3);
         assert_eq!(store.latest(&device, None).await.unwrap()["t"].ts, T0 + 7);
+    }
+}
+
+pub(crate) async fn what_ended_later_replaces_what_a_fast_clock_wrote(lab: &Lab) {
+    let store = lab.open().await;
+    let device = key(&fresh("fast"), "d");
+    let raised = alarm(&device, 1, 1, T0);
+    store.append(vec![Append::Alarm(raised.clone())]).await.unwrap();
+    // As a process would have written it whose clock was ahead by half a minute.
+    let keyspace = &lab.options().keyspace;
+    let session = lab.session().await;
+    let id = raised.id.0;
+    let key: Vec<u8> = [&[id.slot.0][..], &id.epoch.0.to_be_bytes(), &id.counter.to_be_bytes()].concat();
+    let select =
+        format!("SELECT value, WRITETIME(value) FROM {keyspace}.items WHERE kind = 'alarm' AND id = ?");
+    let rows = session.query_unpaged(select, (&key,)).await.unwrap().into_rows_result().unwrap();
+    let (value, stamp) = rows.single_row::<(Vec<u8>, i64)>().unwrap();
+    let update =
+        format!("UPDATE {keyspace}.items USING TIMESTAMP ? SET value = ? WHERE kind = 'alarm' AND id = ?");
+    session.query_unpaged(update, (stamp + 30_000_000, value, &key)).await.unwrap();
+    for count in [2, 3] {
+        let later = stoker_domain::Alarm { count, ..raised.clone() };
+        store.append(vec![Append::Alarm(later.clone())]).await.unwrap();
+        assert_eq!(store.ended_alarm(raised.id).await.unwrap(), Some(later));
     }
 }
 

@@ -19,7 +19,7 @@ const AT_ONCE: usize = 16;
 /// Greater than every place in a list: those begin with a time or an id, and go on with less.
 const AFTER_ALL_PLACES: [u8; 40] = [0xff; 40];
 
-const DAY: i64 = 86_400_000;
+const HOUR: i64 = 3_600_000;
 
 /// The lists. Their names and the widths of their buckets are stored: they are never changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,14 +52,15 @@ impl List {
 
     /// The bucket of a time.
     fn bucket(self, ts: i64) -> i64 {
-        let days = match self {
+        let hours = match self {
+            // An organization may have a hundred thousand devices, which say something all at once.
             Self::EventsByOrganization | Self::EventsByKind => 1,
-            Self::AlarmsByOrganization | Self::NotificationsByOrganization => 7,
-            Self::EventsByDevice | Self::AlarmsByDevice | Self::NotificationsByDevice => 30,
+            Self::AlarmsByOrganization | Self::NotificationsByOrganization => 24,
+            Self::EventsByDevice | Self::AlarmsByDevice | Self::NotificationsByDevice => 30 * 24,
             // In order of ids, which follow no clock; entries are small. And what one alarm caused is little.
             Self::CommandsByDevice | Self::NotificationsByAlarm => return 0,
         };
-        ts.div_euclid(days * DAY)
+        ts.div_euclid(hours * HOUR)
     }
 
     /// Whether an entry holds the whole thing; otherwise only where it is.
@@ -234,7 +235,7 @@ mod tests {
             List::NotificationsByDevice,
         ]
         .map(|list| list.bucket(T0));
-        assert_eq!(buckets, [20_254, 20_254, 675, 0, 2_893, 675, 2_893, 0, 675]);
+        assert_eq!(buckets, [486_111, 486_111, 675, 0, 20_254, 675, 20_254, 0, 675]);
         assert_eq!(List::EventsByOrganization.bucket(-1), -1);
     }
 }

@@ -54,29 +54,37 @@ impl CassandraStore {
         keys: Option<&[String]>,
     ) -> Result<Latest, StoreError> {
         const ACTION: &str = "read the newest points";
-        // A key has a row for each week of retention in which it was stored.
-        let limit = i32::try_from(KEYS_MAX * 6).unwrap_or(i32::MAX);
-        let values = (device.organization.as_str(), device.device.as_str(), limit);
-        let rows = self.read(ACTION, &self.statements.latest, values).await?;
         let mut newest: BTreeMap<Arc<str>, (Millis, i64, LatestValue)> = BTreeMap::new();
+        let mut is_forgotten = false;
         type Columns<'a> = (Option<&'a str>, Option<i64>, Option<&'a [u8]>);
-        for row in rows.rows::<Columns<'_>>().map_err(|error| self.place.odd(ACTION, error))? {
-            let (key, forgotten, value) = row.map_err(|error| self.place.odd(ACTION, error))?;
-            if forgotten.is_some() {
-                return self.latest_of_points(device, keys).await;
+        let values = (device.organization.as_str(), device.device.as_str());
+        // A key has a row for each week of retention in which it was stored.
+        self.read_all(ACTION, &self.statements.latest, values, |page| {
+            for row in page.rows::<Columns<'_>>().map_err(|error| self.place.odd(ACTION, error))? {
+                let (key, forgotten, value) = row.map_err(|error| self.place.odd(ACTION, error))?;
+                is_forgotten |= forgotten.is_some();
+                let (Some(key), Some(bytes), false) = (key, value, is_forgotten) else { continue };
+                if keys.is_some_and(|keys| !keys.iter().any(|wanted| wanted == key)) {
+                    continue;
+                }
+                let known = newest.get(key).map(|(ts, stamp, _)| (*ts, *stamp));
+                if known.is_none() && newest.len() >= KEYS_MAX {
+                    continue;
+                }
+                let name = || format!("newest point {key} of {device}");
+                let (ts, stamp, value) = split_newest(bytes)
+                    .ok_or_else(|| StoreError::Corrupt(format!("{}: bytes end too early", name())))?;
+                if known.is_some_and(|known| known >= (ts, stamp)) {
+                    continue;
+                }
+                let value = decode(value).map_err(|error| corrupt(name(), &error))?;
+                newest.insert(Arc::from(key), (ts, stamp, LatestValue { ts, value }));
             }
-            let (Some(key), Some(bytes)) = (key, value) else { continue };
-            if keys.is_some_and(|keys| !keys.iter().any(|wanted| wanted == key)) {
-                continue;
-            }
-            let name = || format!("newest point {key} of {device}");
-            let (ts, stamp, value) = split_newest(bytes)
-                .ok_or_else(|| StoreError::Corrupt(format!("{}: bytes end too early", name())))?;
-            if newest.get(key).is_some_and(|(at, by, _)| (*at, *by) >= (ts, stamp)) {
-                continue;
-            }
-            let value = decode(value).map_err(|error| corrupt(name(), &error))?;
-            newest.insert(Arc::from(key), (ts, stamp, LatestValue { ts, value }));
+            Ok(())
+        })
+        .await?;
+        if is_forgotten {
+            return self.latest_of_points(device, keys).await;
         }
         Ok(newest.into_iter().map(|(key, (_, _, latest))| (key, latest)).collect())
     }
