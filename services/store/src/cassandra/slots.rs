@@ -8,7 +8,7 @@ use stoker_domain::ports::store::{
     COMMIT_BYTES_MAX, Change, ClaimOutcome, CommitOutcome, SlotHead, StateRow, StoreError,
 };
 use stoker_domain::{MemberId, SLOT_COUNT, Slot, SlotEpoch};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::CassandraStore;
 use super::error::corrupt;
@@ -28,11 +28,18 @@ const RANGES_MAX: usize = 128;
 /// One turn at a time for each slot: its owner commits one change after the other anyway, and conditional writes that
 /// meet make each other start anew. Holds the keys that were deleted since traces were put together.
 #[derive(Debug)]
-pub(super) struct Sweeps(Vec<Mutex<Vec<RowKey>>>);
+pub(super) struct Sweeps(Box<[Mutex<Vec<RowKey>>; SLOT_COUNT]>);
 
 impl Default for Sweeps {
     fn default() -> Self {
-        Self((0..SLOT_COUNT).map(|_| Mutex::default()).collect())
+        Self(Box::new(std::array::from_fn(|_| Mutex::default())))
+    }
+}
+
+impl Sweeps {
+    async fn turn(&self, slot: Slot) -> MutexGuard<'_, Vec<RowKey>> {
+        // There is one for every number that a slot can have.
+        self.0[usize::from(slot.0)].lock().await
     }
 }
 
@@ -70,7 +77,8 @@ impl CassandraStore {
         seen: SlotEpoch,
     ) -> Result<ClaimOutcome, StoreError> {
         const ACTION: &str = "claim a slot";
-        let epoch = SlotEpoch(seen.0 + 1);
+        let epoch = SlotEpoch(seen.0.saturating_add(1));
+        let mut deleted = self.sweeps.turn(slot).await;
         let turn = self.turn(&self.control).await?;
         let (number, name) = (epoch.0.cast_signed(), owner.as_str());
         let applied = if seen == SlotEpoch(0) {
@@ -83,13 +91,14 @@ impl CassandraStore {
         drop(turn);
         match applied {
             Applied::Yes => {
-                if let Some(memory) = self.sweeps.0.get(usize::from(slot.0)) {
-                    memory.lock().await.clear();
-                }
+                deleted.clear();
                 Ok(ClaimOutcome::Claimed(epoch))
             }
             // What a refusal shows is the condition's column alone.
-            Applied::No(..) => Ok(ClaimOutcome::Refused(self.read_head(slot).await?)),
+            Applied::No(..) => {
+                drop(deleted);
+                Ok(ClaimOutcome::Refused(self.read_head(slot).await?))
+            }
         }
     }
 
@@ -143,8 +152,7 @@ impl CassandraStore {
             self.counters.count(|counters| &counters.unknown, 1);
             return CommitOutcome::Unknown;
         }
-        let Some(memory) = self.sweeps.0.get(usize::from(slot.0)) else { return CommitOutcome::Unknown };
-        let mut deleted = memory.lock().await;
+        let mut deleted = self.sweeps.turn(slot).await;
         let began = Instant::now();
         let written = rows.len() as u64;
         // Rows that come and go leave traces; the long-lived kinds are seldom deleted.
@@ -231,6 +239,7 @@ impl CassandraStore {
             return self.guarded("release a slot", slot, epoch, Vec::new(), Vec::new()).await;
         }
         let values = (column(slot), epoch.0.cast_signed());
+        let _slot = self.sweeps.turn(slot).await;
         let applied = match self.control.patient_turn().await {
             Ok(_turn) => {
                 self.conditional("release a slot", &self.statements.slot_release, values, "epoch").await

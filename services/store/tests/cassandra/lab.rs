@@ -93,7 +93,7 @@ impl Lab {
     pub(crate) fn options_of(&self, keyspace: &str) -> CassandraOptions {
         let datacenter = std::env::var(DATACENTER).unwrap_or_else(|_| "datacenter1".into());
         CassandraOptions {
-            replication_factor: 1,
+            replication_factor: u8::try_from(self.addresses.len().min(3)).unwrap(),
             // A busy machine must not make a commit unknown.
             request_timeout: std::time::Duration::from_secs(30),
             wait: std::time::Duration::from_secs(60),

@@ -1,7 +1,10 @@
 //! The Cassandra store, on a real node: the promises of every store, and those that only it can break.
 //!
-//! `STOKER_TEST_CASSANDRA` names the node (`127.0.0.1:9042`), `STOKER_TEST_CASSANDRA_DATACENTER` its datacentre
-//! (`datacenter1`). Everything happens in keyspaces of this run's own, which are dropped at the end.
+//! `STOKER_TEST_CASSANDRA` names its nodes (`127.0.0.1:9042`, divided by commas), `STOKER_TEST_CASSANDRA_DATACENTER` their
+//! datacentre (`datacenter1`). Everything happens in keyspaces of this run's own, which are dropped at the end.
+//!
+//! With three nodes there are three replicas. Then `--skip unknown --skip outage`: these cut the store off from one node,
+//! which is enough only where it is the only one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
