@@ -2,6 +2,9 @@
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+#[path = "contract/interleaving.rs"]
+mod interleaving;
 
 #[cfg(test)]
 mod tests {
@@ -15,8 +18,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::contract::fixtures::{activity, gateway, number_of, to_gateway, work};
-    use super::contract::interleaving::{Step, nothing_is_lost_and_every_bound_holds};
     use super::contract::{self, take};
+    use super::interleaving::{Step, nothing_is_lost_and_every_bound_holds};
 
     fn small() -> Limits {
         Limits { work: 6, gateway: 4, feed: 8, ..Limits::default() }

@@ -193,7 +193,10 @@ pub(crate) struct NewAcknowledgement {
 #[allow(dead_code, reason = "only describes the parameter; `Id` takes it")]
 pub(crate) struct AlarmPath {
     /// The alarm's id.
-    #[param(pattern = "^alm-[0-9a-f]{2}-[0-9a-f]{1,16}-[0-9a-f]{1,16}$", example = "alm-0a-12-ff")]
+    #[param(
+        pattern = "^alm-[0-9a-f]{2}-(0|[1-9a-f][0-9a-f]{0,15})-(0|[1-9a-f][0-9a-f]{0,15})$",
+        example = "alm-0a-12-ff"
+    )]
     id: String,
 }
 
@@ -213,6 +216,7 @@ pub(crate) struct AlarmsQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
     cursor: Option<String>,
 }
 

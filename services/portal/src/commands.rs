@@ -183,7 +183,10 @@ pub(crate) struct NewCommand {
 #[allow(dead_code, reason = "only describes the parameter; `Id` takes it")]
 pub(crate) struct CommandPath {
     /// The command's id.
-    #[param(pattern = "^cmd-[0-9a-f]{2}-[0-9a-f]{1,16}-[0-9a-f]{1,16}$", example = "cmd-0a-12-ff")]
+    #[param(
+        pattern = "^cmd-[0-9a-f]{2}-(0|[1-9a-f][0-9a-f]{0,15})-(0|[1-9a-f][0-9a-f]{0,15})$",
+        example = "cmd-0a-12-ff"
+    )]
     id: String,
 }
 
@@ -198,6 +201,7 @@ pub(crate) struct CommandsQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
     cursor: Option<String>,
 }
 

@@ -166,9 +166,9 @@ pub(crate) struct NewDevice {
     /// It should send something at least this often; silence is raised after 1.5 times that.
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 31_536_000)]
     expected_interval_s: Option<Whole>,
-    /// Its access token, at least 16 characters, unique on the platform. One is made when neither token nor password
+    /// Its access token, 16 to 256 characters, unique on the platform. One is made when neither token nor password
     /// is given.
-    #[schema(min_length = 16)]
+    #[schema(pattern = r"^[^\x00-\x1f\x7f-\x9f]{16,256}$")]
     token: Option<String>,
     /// Its password.
     #[schema(min_length = 1, max_length = 256)]
@@ -193,10 +193,10 @@ fn interval(Whole(seconds): Whole) -> Result<u32, Problem> {
 
 fn password(password: String) -> Result<String, Problem> {
     // Argon2 works through all of it at every first connection.
-    if (1..=256).contains(&password.len()) {
+    if (1..=256).contains(&password.chars().count()) {
         return Ok(password);
     }
-    Err(Problem::invalid("a password has 1 to 256 bytes").pointing_at("/password"))
+    Err(Problem::invalid("a password has 1 to 256 characters").pointing_at("/password"))
 }
 
 impl NewDevice {
@@ -237,13 +237,13 @@ pub(crate) struct DeviceChange {
     expected_interval_s: Option<Option<Whole>>,
     /// A new access token; null takes it away. A connection made by the old one is closed.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, min_length = 16)]
+    #[schema(value_type = Option<String>, pattern = r"^[^\x00-\x1f\x7f-\x9f]{16,256}$")]
     token: Option<Option<String>>,
     /// A new password; null takes it away.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
     password: Option<Option<String>>,
-    /// Make a new access token and give it back, once.
+    /// Make a new access token and give it back, once. Not together with `token`.
     #[serde(default)]
     renew_token: bool,
 }
@@ -309,6 +309,7 @@ pub(crate) struct DevicesQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
     cursor: Option<String>,
 }
 

@@ -56,15 +56,16 @@ pub(crate) struct EventsQuery {
     #[param(value_type = Option<String>, pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$", example = "fault")]
     kind: Option<Parsed<Label>>,
     /// From this time on, itself included: RFC 3339 or milliseconds since the epoch.
-    #[param(value_type = Option<String>, format = "date-time")]
+    #[param(value_type = Option<Moment>, inline)]
     from: Option<Parsed<Moment>>,
     /// Up to this time, itself included.
-    #[param(value_type = Option<String>, format = "date-time")]
+    #[param(value_type = Option<Moment>, inline)]
     to: Option<Parsed<Moment>>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before, with the other parameters unchanged.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
     cursor: Option<String>,
 }
 

@@ -140,7 +140,7 @@ impl Notification {
 #[into_params(parameter_in = Query)]
 pub(crate) struct NotificationsQuery {
     /// Only about this alarm.
-    #[param(value_type = Option<String>, pattern = "^alm-[0-9a-f]{2}-[0-9a-f]{1,16}-[0-9a-f]{1,16}$")]
+    #[param(value_type = Option<String>, pattern = "^alm-[0-9a-f]{2}-(0|[1-9a-f][0-9a-f]{0,15})-(0|[1-9a-f][0-9a-f]{0,15})$")]
     alarm: Option<Parsed<AlarmId>>,
     /// Only those that stand so.
     state: Option<NotificationState>,
@@ -148,6 +148,7 @@ pub(crate) struct NotificationsQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
     cursor: Option<String>,
 }
 

@@ -21,7 +21,7 @@ use crate::time::Time;
 
 mod channel;
 
-use channel::{Address, Pattern, Secret, WebhookUrl};
+use channel::{Address, ChannelToChange, ChannelToMake, Pattern, Secret, WebhookUrl};
 
 /// Who wants to know what.
 #[derive(Debug, Serialize, ToSchema)]
@@ -147,26 +147,14 @@ impl NewMatch {
     }
 }
 
-/// Where to deliver.
-#[derive(Deserialize, ToSchema)]
+/// Where to deliver. [`ChannelToMake`] and [`ChannelToChange`] describe it.
+#[derive(Deserialize)]
 #[serde(tag = "channel", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum NewChannel {
     /// A mail.
-    Email {
-        /// One address.
-        #[schema(value_type = String, format = "email", max_length = 254)]
-        to: Parsed<Address>,
-    },
-    /// A signed HTTP POST.
-    Webhook {
-        /// An `http` or `https` URL without user name, password and fragment.
-        #[schema(value_type = String, format = "uri", max_length = 2048)]
-        url: Parsed<WebhookUrl>,
-        /// The bytes of this text are the key of the signature. It is never shown again. It may be left out of a
-        /// change, which keeps the one that this URL had.
-        #[schema(value_type = Option<String>, min_length = 16, max_length = 256)]
-        secret: Option<Parsed<Secret>>,
-    },
+    Email { to: Parsed<Address> },
+    /// A signed HTTP POST. A change may leave the secret out, which keeps the one that this URL had.
+    Webhook { url: Parsed<WebhookUrl>, secret: Option<Parsed<Secret>> },
 }
 
 impl fmt::Debug for NewChannel {
@@ -220,7 +208,7 @@ pub(crate) struct NewSubscription {
     #[schema(value_type = Option<NewMatch>)]
     matching: Option<Object<NewMatch>>,
     /// Where to.
-    #[schema(value_type = Vec<NewChannel>, min_items = 1, max_items = 16)]
+    #[schema(value_type = Vec<ChannelToMake>, min_items = 1, max_items = 16)]
     deliver: Vec<Object<NewChannel>>,
 }
 
@@ -239,7 +227,7 @@ pub(crate) struct SubscriptionChange {
     matching: Option<Option<Object<NewMatch>>>,
     /// Where to.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Vec<NewChannel>, required = false, min_items = 1, max_items = 16)]
+    #[schema(value_type = Vec<ChannelToChange>, required = false, min_items = 1, max_items = 16)]
     deliver: Option<Vec<Object<NewChannel>>>,
 }
 
@@ -262,6 +250,7 @@ pub(crate) struct SubscriptionsQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
     cursor: Option<String>,
 }
 

@@ -79,21 +79,22 @@ pub(crate) enum Order {
 #[into_params(parameter_in = Query)]
 pub(crate) struct PointsQuery {
     /// Only these keys, between commas.
-    #[param(value_type = Option<String>, example = "t_supply,t_return", pattern = "^[^,]{1,128}(,[^,]{1,128})*$")]
+    #[param(value_type = Option<String>, example = "t_supply,t_return", pattern = "^[^,]{1,128}(,[^,]{1,128}){0,255}$")]
     keys: Option<Parsed<Keys>>,
     /// From this time on, itself included: RFC 3339 or milliseconds since the epoch.
-    #[param(value_type = Option<String>, format = "date-time")]
+    #[param(value_type = Option<Moment>, inline)]
     from: Option<Parsed<Moment>>,
     /// Up to this time, itself included.
-    #[param(value_type = Option<String>, format = "date-time")]
+    #[param(value_type = Option<Moment>, inline)]
     to: Option<Parsed<Moment>>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Parsed<Limit>>,
-    /// `desc` is newest first.
-    #[param(inline, default = "desc")]
+    /// `desc`, newest first, unless given.
+    #[param(inline)]
     order: Option<Order>,
     /// The `next_cursor` of the page before, with the other parameters unchanged.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
     cursor: Option<String>,
 }
 
@@ -104,8 +105,15 @@ pub(crate) fn span(
     from: Option<Parsed<Moment>>,
     to: Option<Parsed<Moment>>,
 ) -> Result<(Millis, Millis), Problem> {
-    let from = from.map_or(0, |Parsed(Moment(from))| from);
-    let to = to.map_or_else(end_of_time, |Parsed(Moment(to))| to);
+    let from = from.map(|Parsed(Moment(from))| from);
+    let to = to.map(|Parsed(Moment(to))| to);
+    // A bound that was given may lie beyond the one that was not.
+    let (from, to) = match (from, to) {
+        (Some(from), Some(to)) => (from, to),
+        (Some(from), None) => (from, from.max(end_of_time())),
+        (None, Some(to)) => (to.min(0), to),
+        (None, None) => (0, end_of_time()),
+    };
     if from > to {
         return Err(Problem::invalid("from is later than to").about_parameter("from"));
     }
@@ -154,7 +162,7 @@ pub(crate) async fn list(
 #[into_params(parameter_in = Query)]
 pub(crate) struct LatestQuery {
     /// Only these keys, between commas.
-    #[param(value_type = Option<String>, example = "t_supply,t_return", pattern = "^[^,]{1,128}(,[^,]{1,128})*$")]
+    #[param(value_type = Option<String>, example = "t_supply,t_return", pattern = "^[^,]{1,128}(,[^,]{1,128}){0,255}$")]
     keys: Option<Parsed<Keys>>,
 }
 

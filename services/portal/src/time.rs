@@ -5,6 +5,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use stoker_domain::Millis;
+use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -55,6 +56,19 @@ impl ToSchema for Time {}
 /// A time in a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment(pub(crate) Millis);
+
+impl PartialSchema for Moment {
+    fn schema() -> RefOr<Schema> {
+        let millis = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(Millis::MIN))
+            .maximum(Some(Millis::MAX));
+        AnyOfBuilder::new().item(Time::schema()).item(millis).into()
+    }
+}
+
+impl ToSchema for Moment {}
 
 impl FromStr for Moment {
     type Err = &'static str;

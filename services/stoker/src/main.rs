@@ -11,12 +11,39 @@ mod up;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use stoker_telemetry::{LogFormat, init_logs};
+
+const EXAMPLES: &str = "\
+Examples:
+  stoker up --demo                                  the whole platform with twenty simulated boilers
+  stoker device add boiler-7                        make a device and its token
+  stoker telemetry latest boiler-7                  what it reported last
+  stoker command send boiler-7 reboot --wait        give it an order and wait for its answer
+  stoker alarm list --state active                  what needs somebody
+
+Exit codes: 0 done, 1 failed, 2 wrong use. STOKER_SERVER and STOKER_TOKEN say which platform is asked, and as whom.";
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  stoker up --demo
+  stoker up --data-dir /var/lib/stoker --config /etc/stoker.yaml
+  stoker up --mqtt 0.0.0.0:1883 --http 127.0.0.1:9000";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  stoker config check stoker.yaml && stoker up --config stoker.yaml";
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  stoker completion bash > ~/.local/share/bash-completion/completions/stoker
+  stoker completion zsh > ~/.zfunc/_stoker
+  stoker completion fish > ~/.config/fish/completions/stoker.fish";
 
 /// Connects controllers to the people who look after them.
 #[derive(Debug, Parser)]
-#[command(name = "stoker", version, propagate_version = true)]
+#[command(name = "stoker", version, after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -25,13 +52,21 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the whole platform in one process
+    #[command(after_help = UP_EXAMPLES)]
     Up(Box<up::Up>),
     /// Run simulated boilers against a platform
     Sim(demo::SimArguments),
     /// Look at the configuration
+    #[command(subcommand_required = true, arg_required_else_help = true)]
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Print what makes a shell complete commands and options
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion {
+        /// Which shell
+        shell: Shell,
     },
     #[command(flatten)]
     Client(cli::Client),
@@ -39,7 +74,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check a configuration file without starting anything
+    /// Check a configuration file, with the environment over it, without starting anything
+    #[command(after_help = CONFIG_EXAMPLES)]
     Check {
         /// The file
         file: PathBuf,
@@ -67,7 +103,12 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Config { command: ConfigCommand::Check { file } } => {
             config::Configuration::read(Some(&file))?;
-            println!("{} is well-formed", file.display());
+            demo::said(&format!("{} is well-formed\n", file.display()))?;
+        }
+        Command::Completion { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "stoker", &mut text);
+            demo::said(&String::from_utf8_lossy(&text))?;
         }
         Command::Up(up) => runtime()?.block_on(Box::pin(up.run()))?,
         Command::Sim(sim) => runtime()?.block_on(Box::pin(sim.run()))?,

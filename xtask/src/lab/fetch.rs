@@ -71,7 +71,8 @@ impl Cache {
         let option = |name: &str, value: &Path| format!("-D{name}={}", value.display());
         let words = ["--batch-mode", "--no-transfer-progress", "--strict-checksums", "--file"];
         let step = Step::new("mvn").args(words).args([pom]).args([
-            "dependency:copy-dependencies".to_owned(),
+            // By its full name: to look up a short one takes one more file, and hides why that did not come.
+            "org.apache.maven.plugins:maven-dependency-plugin:copy-dependencies".to_owned(),
             "-DincludeScope=runtime".to_owned(),
             option("outputDirectory", to),
             option("maven.repo.local", &repository),
@@ -90,7 +91,13 @@ impl Cache {
             Ending::TooLong => format!("not done after {} s", LIMIT.as_secs()),
         };
         let said = read(&log)?;
-        let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("[ERROR]")).take(5).collect();
+        let errors: Vec<&str> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("[ERROR]"))
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .take(3)
+            .collect();
         bail!(
             "failed to fetch Cassandra from Maven Central ({reason}):\n     {}\n   the whole output is in {}; behind \
              a proxy or mirror, name it in ~/.m2/settings.xml",

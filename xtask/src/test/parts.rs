@@ -48,7 +48,7 @@ const fn minutes(count: u64) -> Duration {
 }
 
 /// All parts, the quick and telling ones first.
-pub(super) static PARTS: [Part; 11] = [
+pub(super) static PARTS: [Part; 12] = [
     Part {
         name: "fmt",
         what: "the sources are formatted",
@@ -80,7 +80,8 @@ pub(super) static PARTS: [Part; 11] = [
         needs: &[Need::Component("clippy")],
         deadline: minutes(25),
         work: Work::Steps(|_| {
-            vec![Step::cargo("clippy --workspace --all-targets --locked").args(["--", "-D", "warnings"])]
+            let clippy = Step::cargo("clippy --workspace --all-targets --locked --features");
+            vec![clippy.args([lab_features()]).args(["--", "-D", "warnings"])]
         }),
     },
     Part {
@@ -131,6 +132,14 @@ pub(super) static PARTS: [Part; 11] = [
         work: Work::Lab,
     },
     Part {
+        name: "adapters",
+        what: "the adapters to Cassandra and RabbitMQ, against the lab",
+        quick: false,
+        needs: &[Need::Lab],
+        deadline: minutes(40),
+        work: Work::Tests(|_| vec![adapter_tests()]),
+    },
+    Part {
         name: "build",
         what: "the binary as users build it",
         quick: false,
@@ -154,6 +163,22 @@ pub(super) static PARTS: [Part; 11] = [
         }),
     },
 ];
+
+/// The crates that speak to what the lab runs, and their tests that need it. Each has a feature `lab-tests` without which
+/// these are not built, so that `cargo test` works where there is no lab.
+const ADAPTERS: [(&str, &str); 2] = [("stoker-bus", "rabbit"), ("stoker-store", "cassandra")];
+
+fn lab_features() -> String {
+    ADAPTERS.map(|(package, _)| format!("{package}/lab-tests")).join(",")
+}
+
+/// All of them by one command: the tests of one adapter run also when those of another fail.
+fn adapter_tests() -> Step {
+    let step = ADAPTERS.iter().fold(Step::cargo("test --locked --no-fail-fast"), |step, (package, test)| {
+        step.args(["-p", *package, "--test", *test])
+    });
+    step.args(["--features".to_owned(), lab_features()])
+}
 
 fn release_build() -> Step {
     Step::cargo("build --release --locked")

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
+/// What has lasted this long did work: the next failure is another one.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// Doubles with every try, up to a bound; each pause is a random part of that, so that processes that lost their
 /// broker together do not come back together.
@@ -15,6 +17,14 @@ pub(super) struct Backoff {
 impl Backoff {
     pub(super) fn new() -> Self {
         Self { next: FIRST }
+    }
+
+    /// To be told how long it lasted what has failed just now. What fails again and again as soon as it stands is
+    /// tried more and more seldom; what had worked is tried again at once.
+    pub(super) fn lasted(&mut self, time: Duration) {
+        if time >= LASTING {
+            self.next = FIRST;
+        }
     }
 
     /// Between half of the step and all of it.
@@ -43,5 +53,17 @@ mod tests {
             let step = Duration::from_millis(step);
             assert!(pause >= step / 2 && pause <= step, "{pause:?} of {step:?}");
         }
+    }
+
+    #[test]
+    fn only_what_has_lasted_a_while_is_tried_again_at_once() {
+        let mut backoff = Backoff::new();
+        for _ in 0..5 {
+            backoff.lasted(Duration::from_secs(1));
+            backoff.next_pause();
+        }
+        assert!(backoff.next_pause() > FIRST, "it came up each time, and fell at once");
+        backoff.lasted(LASTING);
+        assert!(backoff.next_pause() <= FIRST);
     }
 }

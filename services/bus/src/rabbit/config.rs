@@ -18,7 +18,7 @@ const FRAME_MAX: u32 = 32 * 1024;
 
 /// The address of a broker, `amqp://user:password@host:port/vhost` or `amqps://…`. Its password is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
-pub struct BrokerUrl(AMQPUri);
+pub struct BrokerUrl(Arc<AMQPUri>);
 
 impl BrokerUrl {
     pub(super) fn host(&self) -> &str {
@@ -31,7 +31,7 @@ impl BrokerUrl {
 
     /// What lapin is to use. What the address says itself stays.
     pub(super) fn to_uri(&self, limits: &RabbitLimits) -> AMQPUri {
-        let mut uri = self.0.clone();
+        let mut uri = AMQPUri::clone(&self.0);
         uri.query.heartbeat.get_or_insert(limits.heartbeat_s);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
         uri
@@ -60,13 +60,13 @@ impl FromStr for BrokerUrl {
             // By the letter "…:5672/" means a virtual host without a name. Nobody has one; everybody writes this.
             uri.vhost = "/".into();
         }
-        Ok(Self(uri))
+        Ok(Self(Arc::new(uri)))
     }
 }
 
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AMQPUri { scheme, authority, vhost, .. } = &self.0;
+        let AMQPUri { scheme, authority, vhost, .. } = &*self.0;
         let user = &authority.userinfo.username;
         write!(f, "{scheme}://{user}:***@{}:{}/{}", authority.host, authority.port, vhost.replace('/', "%2f"))
     }
@@ -131,7 +131,8 @@ pub struct RabbitLimits {
     pub feed: u32,
     /// How many of them a listener has with it, read ahead.
     pub feed_prefetch: u16,
-    /// How many messages may be published and not confirmed yet: of work, and of orders to gateways, each.
+    /// How many messages may be published and not confirmed yet: of work, and of orders to gateways, each. Eight times
+    /// as many wait for that.
     pub publishing: usize,
     /// How many items of the live feed may wait to be written to the broker; then the newest are dropped.
     pub activities: usize,

@@ -68,7 +68,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn properties(&self, message_id: &str) -> BasicProperties {
+    pub(super) fn properties(&self, message_id: Option<&str>) -> BasicProperties {
         let mut headers = FieldTable::default();
         headers.insert(H_VERSION.into(), AMQPValue::LongUInt(VERSION));
         headers.insert(H_PUBLISHED.into(), AMQPValue::LongLongInt(now_ms()));
@@ -82,13 +82,16 @@ impl Outgoing {
                 headers.insert(name, AMQPValue::LongString(value.as_str().into()));
             }
         }
-        BasicProperties::default()
+        let properties = BasicProperties::default()
             .with_content_type("application/x-protobuf".into())
             .with_app_id("stoker".into())
             .with_type(self.kind.as_str().into())
-            .with_message_id(message_id.into())
             .with_delivery_mode(if self.kind == Kind::Work { 2 } else { 1 })
-            .with_headers(headers)
+            .with_headers(headers);
+        match message_id {
+            Some(id) => properties.with_message_id(id.into()),
+            None => properties,
+        }
     }
 }
 
@@ -204,7 +207,7 @@ mod tests {
 
     fn delivered(outgoing: &Outgoing, spoil: impl FnOnce(&mut Delivery)) -> Delivery {
         let mut delivery = Delivery::mock(1, "e".into(), "r".into(), false, outgoing.body.clone());
-        delivery.properties = outgoing.properties("a-1");
+        delivery.properties = outgoing.properties(Some("a-1"));
         spoil(&mut delivery);
         delivery
     }

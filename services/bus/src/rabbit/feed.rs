@@ -23,7 +23,7 @@ use super::link::Link;
 use super::names::ALL_ACTIVITY;
 use super::pull::{Attach, Pulled, Puller, Subscription, consume};
 use super::stats::{Open, count};
-use super::topology::text;
+use super::topology::{UNREAD_MS, text};
 
 /// Says in this process that somebody listens, as long as it lives.
 struct Here(Arc<Wanted>);
@@ -57,7 +57,7 @@ impl Consumer {
     /// Returns when every publisher has had the time to learn of it.
     pub(super) async fn start(parts: &Arc<Parts>) -> Result<Self, BusError> {
         let config = Arc::clone(&parts.config);
-        let attach: Attach = Box::new(move |link| attach(Arc::clone(&config), link).boxed());
+        let attach: Attach = Arc::new(move |link| attach(Arc::clone(&config), link).boxed());
         let (limits, closing) = (&parts.config.limits, parts.closing.clone());
         let here = Here::new(&parts.feed.wanted);
         let puller = Puller::start(parts.consuming.clone(), limits, closing, attach).await?;
@@ -129,6 +129,7 @@ async fn attach(config: Arc<RabbitConfig>, link: Arc<Link>) -> Result<Subscripti
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongUInt(limits.feed.max(1)));
     arguments.insert("x-overflow".into(), text("drop-head"));
+    arguments.insert("x-expires".into(), AMQPValue::LongUInt(UNREAD_MS));
     let channel = link.channel().await?;
     let options = QueueDeclareOptions::exclusive().auto_delete();
     let declared = channel.queue_declare(queue.as_str().into(), options, arguments);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use lapin::Channel;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
@@ -12,6 +13,7 @@ use prost::Message;
 use stoker_domain::ports::bus::Activity;
 use stoker_proto::convert::bus::activity_to_bus;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::config::RabbitConfig;
@@ -149,13 +151,14 @@ impl FeedTask {
     async fn serve(&mut self, link: &Link) -> Result<(), RabbitError> {
         let (writing, asking) = (link.channel().await?, link.channel().await?);
         let mut ask = tokio::time::interval(self.config.limits.listeners_every);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(TOGETHER);
         loop {
             tokio::select! {
                 biased;
                 _ = ask.tick() => {
                     if self.anybody(link, &asking).await? {
-                        self.write(&writing, vec![self.beacon()]).await?;
+                        self.write(link, &writing, vec![self.beacon()]).await?;
                     }
                 }
                 taken = self.items.recv_many(&mut batch, TOGETHER) => {
@@ -167,7 +170,7 @@ impl FeedTask {
                     let messages: Vec<_> = batch.drain(..).map(|item| item.message).collect();
                     let last = messages.last().and_then(|message| message.sequence.as_ref());
                     self.sent = last.map_or(self.sent, |(_, sequence)| *sequence);
-                    self.write(&writing, messages).await?;
+                    self.write(link, &writing, messages).await?;
                 }
             }
         }
@@ -198,17 +201,19 @@ impl FeedTask {
     }
 
     /// Waits until they are written to the connection, which is what bounds them.
-    async fn write(&self, channel: &Channel, messages: Vec<Outgoing>) -> Result<(), RabbitError> {
+    async fn write(
+        &self,
+        link: &Link,
+        channel: &Channel,
+        messages: Vec<Outgoing>,
+    ) -> Result<(), RabbitError> {
         let exchange = self.config.prefix.events();
         let written = join_all(messages.iter().map(|message| {
-            let (key, properties) = (message.routing_key.as_str().into(), message.properties("feed"));
+            let (key, properties) = (message.routing_key.as_str().into(), message.properties(None));
             let options = BasicPublishOptions::default();
             channel.basic_publish(exchange.as_str().into(), key, options, &message.body, properties)
         }));
-        for result in written.await {
-            result
-                .map_err(|source| RabbitError::Broker { doing: "write to the live feed".into(), source })?;
-        }
-        Ok(())
+        let all = written.map(|results| results.into_iter().collect::<lapin::Result<Vec<_>>>());
+        link.ask("write to the live feed", all).await.map(drop)
     }
 }

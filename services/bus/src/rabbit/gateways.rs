@@ -19,7 +19,7 @@ use super::link::Link;
 use super::names::gateway_key;
 use super::pull::{Attach, Pulled, Puller, Subscription};
 use super::stats::{Open, count};
-use super::topology::text;
+use super::topology::{UNREAD_MS, text};
 use super::work::unreadable;
 
 pub(super) struct Consumer {
@@ -31,7 +31,7 @@ pub(super) struct Consumer {
 impl Consumer {
     pub(super) async fn start(parts: &Arc<Parts>, gateway: &MemberId) -> Result<Self, BusError> {
         let (config, gateway) = (Arc::clone(&parts.config), gateway.clone());
-        let attach: Attach = Box::new(move |link| attach(Arc::clone(&config), gateway.clone(), link).boxed());
+        let attach: Attach = Arc::new(move |link| attach(Arc::clone(&config), gateway.clone(), link).boxed());
         let (limits, closing) = (&parts.config.limits, parts.closing.clone());
         let puller = Puller::start(parts.consuming.clone(), limits, closing, attach).await?;
         Ok(Self { puller, parts: Arc::clone(parts), _open: Open::new(&parts.counters) })
@@ -63,6 +63,7 @@ async fn attach(
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongUInt(limits.gateway.max(1)));
     arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments.insert("x-expires".into(), AMQPValue::LongUInt(UNREAD_MS));
     arguments.insert("x-dead-letter-exchange".into(), text(&prefix.dead_exchange()));
     let channel = link.channel().await?;
     let options = QueueDeclareOptions::exclusive().auto_delete();

@@ -1,5 +1,8 @@
 //! Publishing with confirmation: each lane has a channel and a bound of its own, so that a flood of notifications
 //! delays no command.
+//!
+//! A message takes its place in the lane when its future is polled for the first time, before any wait: whoever
+//! publishes several at once, and polls them in order, has them written in that order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,11 +13,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::config::RabbitLimits;
-use super::envelope::{MAX_BODY, Outgoing};
+use super::envelope::{Kind, MAX_BODY, Outgoing};
 use super::link::Link;
 use super::links::Links;
 use super::settle::Answer;
 use super::stats::{LaneCounters, LaneSnapshot, count};
+
+/// So many times what may be under way waits for that, in places of its own.
+const WAIT_FOR_ROOM: usize = 8;
 
 const WAITING: u8 = 0;
 const SENT: u8 = 1;
@@ -46,8 +52,8 @@ pub(super) struct Job {
     pub(super) message: Arc<Outgoing>,
     stage: Arc<Stage>,
     outcome: oneshot::Sender<Outcome>,
-    /// Kept until the broker has answered, whoever still waits: the bound is on what is under way.
-    _room: OwnedSemaphorePermit,
+    /// Kept until the broker has answered, whoever still waits: the bound is on what there is.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Job {
@@ -66,8 +72,7 @@ impl Job {
 #[derive(Debug)]
 pub(super) struct Lane {
     jobs: mpsc::Sender<Job>,
-    room: Arc<Semaphore>,
-    bound: usize,
+    places: Arc<Semaphore>,
     links: Links,
     limits: RabbitLimits,
     /// Waits for the broker to come back. Where order matters nobody may: those who wait come in no order.
@@ -84,15 +89,18 @@ impl Lane {
         patient: bool,
         closing: CancellationToken,
     ) -> (Self, mpsc::Receiver<Job>) {
-        let bound = limits.publishing.clamp(1, Semaphore::MAX_PERMITS);
-        let (jobs, receiver) = mpsc::channel(bound);
-        let room = Arc::new(Semaphore::new(bound));
-        let counters = LaneCounters::default();
-        (Self { jobs, room, bound, links, limits: limits.clone(), patient, closing, counters }, receiver)
+        let places = under_way(limits) * (1 + WAIT_FOR_ROOM);
+        let (jobs, receiver) = mpsc::channel(places);
+        let (places, counters) = (Arc::new(Semaphore::new(places)), LaneCounters::default());
+        (Self { jobs, places, links, limits: limits.clone(), patient, closing, counters }, receiver)
+    }
+
+    fn taken(&self) -> usize {
+        (under_way(&self.limits) * (1 + WAIT_FOR_ROOM)).saturating_sub(self.places.available_permits())
     }
 
     pub(super) fn snapshot(&self) -> LaneSnapshot {
-        self.counters.snapshot(self.bound - self.room.available_permits())
+        self.counters.snapshot(self.taken())
     }
 
     /// Publishes, and waits for the answer. `to` is what errors call the other side.
@@ -123,6 +131,11 @@ impl Lane {
             let outcome = self.hand_over(to, &message, deadline).await?;
             return match outcome {
                 Outcome::Answered(Answer::Confirmed) => Ok(()),
+                Outcome::Answered(Answer::Returned) if message.kind == Kind::Work => {
+                    // Somebody has deleted its queue. With the next connection all is declared again.
+                    link.cut("there is no queue of work");
+                    Err(BusError::Unavailable("the broker has no queue of work; it is made anew".into()))
+                }
                 Outcome::Answered(Answer::Returned) => Err(BusError::Returned(to.into())),
                 Outcome::Answered(Answer::Refused) => Err(BusError::Full(to.into())),
                 Outcome::Unknown(why) => Err(BusError::Unconfirmed(why)),
@@ -155,23 +168,38 @@ impl Lane {
         message: &Arc<Outgoing>,
         deadline: Instant,
     ) -> Result<Outcome, BusError> {
-        let room = timeout_at(deadline, Arc::clone(&self.room).acquire_owned())
-            .await
-            .map_err(|_| BusError::Full(format!("what waits for confirmation, before {to},")))?
-            .map_err(|_| BusError::Closed)?;
+        let full = || BusError::Full(format!("what waits for confirmation, before {to},"));
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| full())?;
         let stage = Arc::<Stage>::default();
-        let (outcome, told) = oneshot::channel();
-        let job = Job { message: Arc::clone(message), stage: Arc::clone(&stage), outcome, _room: room };
-        // There is a place for everybody who has a permit.
+        let (outcome, mut told) = oneshot::channel();
+        let job = Job { message: Arc::clone(message), stage: Arc::clone(&stage), outcome, _place: place };
+        // Whoever has a place finds room here.
         self.jobs.try_send(job).map_err(|_| BusError::Closed)?;
+        match timeout_at(deadline, &mut told).await {
+            Ok(Ok(outcome)) => return Ok(outcome),
+            Ok(Err(_)) => return Err(BusError::Closed),
+            Err(_) if stage.go_to(ABANDONED) => {
+                let within = self.limits.room_within;
+                // With room, only a channel can be what it waited for.
+                let room = self.taken() <= under_way(&self.limits);
+                return if room {
+                    Ok(Outcome::NotSent(format!("there was no channel to the broker within {within:?}")))
+                } else {
+                    Err(full())
+                };
+            }
+            Err(_) => {}
+        }
         let within = self.limits.confirm_within;
         match timeout(within, told).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_)) => Err(BusError::Closed),
-            Err(_) if stage.go_to(ABANDONED) => {
-                Ok(Outcome::NotSent(format!("there was no channel to the broker within {within:?}")))
-            }
             Err(_) => Ok(Outcome::Unknown(format!("the broker did not confirm it within {within:?}"))),
         }
     }
+}
+
+/// How many messages of a lane may be written and not confirmed yet.
+pub(super) fn under_way(limits: &RabbitLimits) -> usize {
+    limits.publishing.clamp(1, Semaphore::MAX_PERMITS / (1 + WAIT_FOR_ROOM))
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::RabbitLimits;
 use super::envelope::Outgoing;
 use super::error::RabbitError;
-use super::lane::{Job, Outcome};
+use super::lane::{Job, Outcome, under_way};
 use super::link::Link;
 use super::links::Links;
 use super::settle::Settlement;
@@ -111,6 +111,7 @@ impl Channelled<'_> {
         limits: &RabbitLimits,
         closing: &CancellationToken,
     ) -> bool {
+        let bound = under_way(limits);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut last = None;
         // What waited while the broker was blocked has not been slow.
@@ -130,7 +131,7 @@ impl Channelled<'_> {
                         return false;
                     }
                 }
-                job = jobs.recv(), if last.is_none() || !jobs.is_empty() => match job {
+                job = jobs.recv(), if self.pending.len() < bound && (last.is_none() || !jobs.is_empty()) => match job {
                     Some(job) => self.send(job),
                     None => last = last.or(Some(Instant::now() + LAST_ANSWERS)),
                 },
@@ -149,8 +150,10 @@ impl Channelled<'_> {
                     }
                 }
             }
-            // Whatever waits goes out together. The room for unconfirmed messages bounds it.
-            while let Ok(job) = jobs.try_recv() {
+            // Whatever waits goes out together, as long as there is room for unconfirmed messages.
+            while self.pending.len() < bound
+                && let Ok(job) = jobs.try_recv()
+            {
                 self.send(job);
             }
         }
@@ -162,7 +165,7 @@ impl Channelled<'_> {
         }
         let id = self.next;
         self.next += 1;
-        let properties = job.message.properties(&format!("{}-{id:x}", self.id_prefix));
+        let properties = job.message.properties(Some(&format!("{}-{id:x}", self.id_prefix)));
         let message = Arc::clone(&job.message);
         self.pending.insert(id, (job, Instant::now()));
         // Pushed in the order of the jobs and first polled in that order, and the first poll queues the frames.

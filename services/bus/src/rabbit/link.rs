@@ -16,7 +16,7 @@ use lapin::tcp::{AsyncTcpStream, RustlsConnector};
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::config::RabbitConfig;
@@ -95,24 +95,32 @@ impl Link {
         self.ask("open a channel", self.connection.create_channel()).await
     }
 
-    /// Asks the broker something, with a deadline.
+    /// Asks the broker something, with a deadline. While it has blocked us nothing reaches it, and it is not held to
+    /// that: to connect anew would change nothing, and lose what is under way.
     pub(super) async fn ask<T>(
         &self,
         doing: &str,
         asked: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, RabbitError> {
-        tokio::select! {
-            biased;
-            answer = timeout(self.answer_within, asked) => match answer {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(source)) => Err(RabbitError::Broker { doing: doing.into(), source }),
-                Err(_) => {
-                    let within = self.answer_within;
-                    self.cut(format!("the broker did not answer within {within:?}"));
-                    Err(RabbitError::NoAnswer { doing: doing.into(), within })
+        let mut asked = std::pin::pin!(asked);
+        let mut left = self.answer_within;
+        loop {
+            let step = left.min(LOOK_EVERY);
+            tokio::select! {
+                biased;
+                answer = &mut asked => {
+                    return answer.map_err(|source| RabbitError::Broker { doing: doing.into(), source });
                 }
-            },
-            () = self.lost.cancelled() => Err(RabbitError::NoLink),
+                () = self.lost.cancelled() => return Err(RabbitError::NoLink),
+                () = sleep(step) => if !self.blocked() {
+                    left -= step;
+                },
+            }
+            if left.is_zero() {
+                let within = self.answer_within;
+                self.cut(format!("the broker did not answer within {within:?}"));
+                return Err(RabbitError::NoAnswer { doing: doing.into(), within });
+            }
         }
     }
 
@@ -143,7 +151,8 @@ impl Link {
 
     /// Says goodbye, so that the broker need not find out.
     pub(super) async fn close(&self) {
-        let _gone_already = self.ask("close the connection", self.connection.close(200, "bye".into())).await;
+        let goodbye = self.ask("close the connection", self.connection.close(200, "bye".into()));
+        let _gone_already = timeout(self.answer_within, goodbye).await;
         self.cut("the bus is closed");
     }
 }

@@ -82,44 +82,52 @@ impl Keeper {
 
     /// Keeps it until `stop`, then closes it.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let mut link = Arc::clone(&self.first);
+        let Self { connector, config, role, links, first: mut link, counters } = self;
+        let mut backoff = Backoff::new();
         loop {
+            let since = Instant::now();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
-                    self.links.send_replace(State { link: None, why: "the bus is closed".into() });
+                    links.send_replace(State { link: None, why: "the bus is closed".into() });
                     link.close().await;
                     return;
                 }
                 () = link.watch() => {}
             }
             let why = link.why();
-            tracing::warn!(connection = self.role, why, "the connection to the broker was lost");
-            self.links.send_replace(State { link: None, why });
-            let again = tokio::select! {
+            tracing::warn!(connection = role, why, "the connection to the broker was lost");
+            links.send_replace(State { link: None, why });
+            backoff.lasted(since.elapsed());
+            link = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                again = self.again() => again,
+                again = again(&connector, &config, role, &links, &mut backoff) => Arc::new(again),
             };
-            self.counters.reconnects.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(connection = self.role, "connected to the broker again");
-            link = Arc::new(again);
-            self.links.send_replace(State { link: Some(Arc::clone(&link)), why: String::new() });
+            counters.reconnects.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(connection = role, "connected to the broker again");
+            links.send_replace(State { link: Some(Arc::clone(&link)), why: String::new() });
         }
     }
+}
 
-    async fn again(&self) -> Link {
-        let mut backoff = Backoff::new();
-        loop {
-            // A pause before the first try as well: many lost their connection at the same moment.
-            backoff.pause().await;
-            match join(&self.connector, &self.config, self.role).await {
-                Ok(link) => return link,
-                Err(error) => {
-                    let error = error.chain();
-                    tracing::warn!(connection = self.role, error, "failed to join the bus, trying again");
-                    self.links.send_replace(State { link: None, why: error });
-                }
+/// Connects again, for as long as it takes.
+async fn again(
+    connector: &Connector,
+    config: &RabbitConfig,
+    role: &str,
+    links: &watch::Sender<State>,
+    backoff: &mut Backoff,
+) -> Link {
+    loop {
+        // A pause before the first try as well: many lost their connection at the same moment.
+        backoff.pause().await;
+        match join(connector, config, role).await {
+            Ok(link) => return link,
+            Err(error) => {
+                let error = error.chain();
+                tracing::warn!(connection = role, error, "failed to join the bus, trying again");
+                links.send_replace(State { link: None, why: error });
             }
         }
     }

@@ -56,7 +56,17 @@ pub(super) async fn consume(
 
 /// Declares what is needed and subscribes, on a given connection.
 pub(super) type Attach =
-    Box<dyn Fn(Arc<Link>) -> BoxFuture<'static, Result<Subscription, RabbitError>> + Send + Sync>;
+    Arc<dyn Fn(Arc<Link>) -> BoxFuture<'static, Result<Subscription, RabbitError>> + Send + Sync>;
+
+/// Subscribes. Where that fails, the connection goes with it: with the next one everything is declared again, also
+/// what somebody has deleted.
+async fn attached(attach: Attach, link: Arc<Link>) -> Result<Subscription, RabbitError> {
+    let attached = attach(Arc::clone(&link)).await;
+    if let Err(error) = &attached {
+        link.cut(format!("failed to subscribe: {}", error.chain()));
+    }
+    attached
+}
 
 /// What comes.
 pub(super) enum Pulled {
@@ -65,14 +75,23 @@ pub(super) enum Pulled {
     Attached,
 }
 
+/// `None`: there will be no connection any more.
+type Attaching = BoxFuture<'static, Option<Result<Subscription, RabbitError>>>;
+
+enum State {
+    Subscribed(Box<Subscription>),
+    /// Goes on where it was when the one who waited for it gave up: begun anew with each wait, it might never end.
+    Attaching(Attaching),
+}
+
 /// Pulls deliveries, subscribing anew whenever it must. Its future may be dropped at any await.
 pub(super) struct Puller {
     links: Links,
     closing: CancellationToken,
     attach: Attach,
-    subscription: Option<Subscription>,
+    state: State,
+    since: Instant,
     backoff: Backoff,
-    not_before: Instant,
 }
 
 impl Puller {
@@ -92,67 +111,73 @@ impl Puller {
             Ok(None) => return Err(BusError::Closed),
             Err(_) => links.now()?,
         };
-        let subscription = Some(attach(link).await?);
-        Ok(Self { links, closing, attach, subscription, backoff: Backoff::new(), not_before: Instant::now() })
+        let state = State::Subscribed(Box::new(attached(Arc::clone(&attach), link).await?));
+        Ok(Self { links, closing, attach, state, since: Instant::now(), backoff: Backoff::new() })
     }
 
     /// The next; `None` when the bus closes.
     pub(super) async fn next(&mut self) -> Option<Pulled> {
         loop {
-            let Some(subscription) = &mut self.subscription else {
-                self.again().await?;
-                return Some(Pulled::Attached);
-            };
-            let (consumer, lost) = (&mut subscription.consumer, subscription.link.lost());
-            let ended = tokio::select! {
-                biased;
-                () = self.closing.cancelled() => return None,
-                () = lost.cancelled() => subscription.link.why(),
-                delivery = consumer.next() => match delivery {
-                    Some(Ok(delivery)) => {
-                        self.backoff = Backoff::new();
-                        return Some(Pulled::Delivery(Box::new(delivery)));
-                    }
-                    Some(Err(error)) => error.to_string(),
-                    None => "the broker has ended the subscription".into(),
-                },
-            };
-            tracing::info!(queue = %subscription.consumer.queue(), ended, "subscribing anew");
-            self.not_before = Instant::now() + self.backoff.next_pause();
-            self.subscription = None;
-        }
-    }
-
-    /// Subscribes again, for as long as it takes. `None` when the bus closes.
-    async fn again(&mut self) -> Option<()> {
-        loop {
-            let attached = tokio::select! {
-                biased;
-                () = self.closing.cancelled() => return None,
-                attached = async {
-                    sleep_until(self.not_before).await;
-                    let link = self.links.wait().await?;
-                    Some((self.attach)(link).await)
-                } => attached?,
-            };
-            match attached {
-                Ok(subscription) => {
-                    self.subscription = Some(subscription);
-                    return Some(());
+            match &mut self.state {
+                State::Subscribed(subscription) => {
+                    let (consumer, lost) = (&mut subscription.consumer, subscription.link.lost());
+                    let ended = tokio::select! {
+                        biased;
+                        () = self.closing.cancelled() => return None,
+                        () = lost.cancelled() => subscription.link.why(),
+                        delivery = consumer.next() => match delivery {
+                            Some(Ok(delivery)) => return Some(Pulled::Delivery(Box::new(delivery))),
+                            Some(Err(error)) => error.to_string(),
+                            None => "the broker has ended the subscription".into(),
+                        },
+                    };
+                    tracing::info!(queue = %subscription.consumer.queue(), ended, "subscribing anew");
+                    self.backoff.lasted(self.since.elapsed());
+                    self.again();
                 }
-                Err(error) => {
-                    tracing::warn!(error = error.chain(), "failed to subscribe, trying again");
-                    self.not_before = Instant::now() + self.backoff.next_pause();
+                State::Attaching(attaching) => {
+                    let attached = tokio::select! {
+                        biased;
+                        () = self.closing.cancelled() => return None,
+                        attached = attaching => attached,
+                    };
+                    match attached {
+                        Some(Ok(subscription)) => {
+                            self.state = State::Subscribed(Box::new(subscription));
+                            self.since = Instant::now();
+                            return Some(Pulled::Attached);
+                        }
+                        Some(Err(error)) => {
+                            tracing::warn!(error = error.chain(), "failed to subscribe, trying again");
+                            self.again();
+                        }
+                        None => {
+                            // Who asks once more gets the same answer.
+                            self.state = State::Attaching(Box::pin(std::future::ready(None)));
+                            return None;
+                        }
+                    }
                 }
             }
         }
+    }
+
+    /// Lets go of the subscription and makes another, after a pause.
+    fn again(&mut self) {
+        let (attach, mut links) = (Arc::clone(&self.attach), self.links.clone());
+        let not_before = Instant::now() + self.backoff.next_pause();
+        self.state = State::Attaching(Box::pin(async move {
+            sleep_until(not_before).await;
+            let link = links.wait().await?;
+            Some(attached(attach, link).await)
+        }));
     }
 
     /// Acknowledges everything up to this delivery, without waiting for it to be written.
     pub(super) fn acknowledge_up_to(&self, tag: u64) {
         use futures_util::FutureExt;
         use lapin::options::BasicAckOptions;
-        if let Some(subscription) = &self.subscription {
+        if let State::Subscribed(subscription) = &self.state {
             // The first poll queues the frame. Should it fail, so does the connection, and it comes again.
             let _queued =
                 subscription.channel.basic_ack(tag, BasicAckOptions { multiple: true }).now_or_never();

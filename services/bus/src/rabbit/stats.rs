@@ -40,7 +40,7 @@ pub struct RabbitSnapshot {
 /// Messages published with confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LaneSnapshot {
-    /// Published, and the answer not told yet.
+    /// Given to the lane and not answered yet: waiting for room, or for the broker's confirmation.
     pub under_way: usize,
     /// The broker has them.
     pub confirmed: u64,

@@ -12,6 +12,8 @@ use super::names::ALL_WORK;
 
 /// The broker's code for "it exists and is another".
 const PRECONDITION_FAILED: u16 = 406;
+/// A queue that goes with its consumer never had one where subscribing was given up halfway; it goes after this time.
+pub(super) const UNREAD_MS: u32 = 60_000;
 
 pub(super) async fn declare(link: &Link, config: &RabbitConfig) -> Result<(), RabbitError> {
     let (prefix, limits) = (&config.prefix, &config.limits);

@@ -29,7 +29,7 @@ impl Consumer {
     pub(super) async fn start(parts: &Arc<Parts>, prefetch: usize) -> Result<Self, BusError> {
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
         let queue = parts.config.prefix.work();
-        let attach: Attach = Box::new(move |link| {
+        let attach: Attach = Arc::new(move |link| {
             let queue = queue.clone();
             async move {
                 let channel = link.channel().await?;

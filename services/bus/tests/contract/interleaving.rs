@@ -1,4 +1,5 @@
-//! Random interleavings of publishers and consumers, checked against what the port promises.
+//! Random interleavings of publishers and consumers, checked against what the port promises. For an adapter that
+//! confirms work when it is acknowledged, and gives it back at once: a broker does both a moment later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::{FutureExt, select_biased};
 use stoker_domain::ports::bus::{Bus, BusError, WorkConsumer, WorkDelivery};
 
-use super::fixtures::{number_of, work};
+use super::contract::fixtures::{number_of, work};
 
 /// What is done next. Numbers choose among what there is, modulo how many there are.
 #[derive(Debug, Clone)]

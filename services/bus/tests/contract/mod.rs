@@ -5,7 +5,6 @@
 //! never invent one.
 
 pub(crate) mod fixtures;
-pub(crate) mod interleaving;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -4,9 +4,10 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use stoker_bus::{Prefix, RabbitBus, RabbitConfig, RabbitError, RabbitLimits};
+use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -51,6 +52,19 @@ impl Joined {
 }
 
 impl Lab {
+    fn with_own_names() -> Self {
+        let url = std::env::var("STOKER_TEST_AMQP").unwrap_or_else(|_| {
+            panic!("these tests need a RabbitMQ: set STOKER_TEST_AMQP to its address, amqp://guest:guest@127.0.0.1:5672/%2f")
+        });
+        let prefix = format!("test-{:016x}", getrandom::u64().unwrap()).parse().unwrap();
+        Self { url, prefix }
+    }
+
+    /// Another platform at the same broker; to be [removed](Self::remove).
+    pub(crate) fn another(&self) -> Self {
+        Self::with_own_names()
+    }
+
     pub(crate) fn config(&self, url: &str, limits: RabbitLimits) -> RabbitConfig {
         let mut config = RabbitConfig::new(url.parse().unwrap(), "test");
         config.prefix = self.prefix.clone();
@@ -86,8 +100,12 @@ impl Lab {
         assert!(confirmation.is_ack() && confirmation.take_message().is_none(), "it is routed");
     }
 
-    async fn remove(&self) {
+    pub(crate) async fn remove(&self) {
         let (connection, channel) = self.raw().await;
+        // RabbitMQ 3.10 breaks down for all such queues when one is deleted before it has begun to dead-letter. What the
+        // queue answers, it answers after that.
+        let name = format!("{}.work", self.prefix);
+        channel.queue_purge(name.as_str().into(), QueuePurgeOptions::default()).await.unwrap();
         for queue in ["work", "dead-letters", "feed-listeners"] {
             let name = format!("{}.{queue}", self.prefix);
             channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
@@ -100,14 +118,27 @@ impl Lab {
     }
 }
 
+/// Tests share the broker, but for those that stop it.
+static BROKER: RwLock<()> = RwLock::const_new(());
+
 /// Runs a test with names of its own, and removes them however it ends.
 pub(crate) async fn in_lab(test: impl AsyncFnOnce(&Lab)) {
-    let url = std::env::var("STOKER_TEST_AMQP").unwrap_or_else(|_| {
-        panic!("these tests need a RabbitMQ: set STOKER_TEST_AMQP to its address, amqp://guest:guest@127.0.0.1:5672/%2f")
-    });
-    let prefix = format!("test-{:016x}", getrandom::u64().unwrap()).parse().unwrap();
-    let lab = Lab { url, prefix };
+    let _shared = BROKER.read().await;
+    with_names(test, async || {}).await;
+}
+
+/// The same, while no other test uses the broker. `mend` is called when it has failed.
+pub(crate) async fn alone_in_lab(test: impl AsyncFnOnce(&Lab), mend: impl AsyncFnOnce()) {
+    let _alone = BROKER.write().await;
+    with_names(test, mend).await;
+}
+
+async fn with_names(test: impl AsyncFnOnce(&Lab), mend: impl AsyncFnOnce()) {
+    let lab = Lab::with_own_names();
     let outcome = AssertUnwindSafe(test(&lab)).catch_unwind().await;
+    if outcome.is_err() {
+        mend().await;
+    }
     lab.remove().await;
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);

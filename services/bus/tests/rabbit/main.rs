@@ -1,7 +1,7 @@
 //! The bus over a real RabbitMQ: the port's contract, and what this adapter promises beyond it.
 //!
 //! `STOKER_TEST_AMQP` says where the broker is, `amqp://user:password@host:port/vhost`. Each test uses names of its own
-//! and removes them.
+//! and removes them. One stops and kills the broker: it needs the lab that `STOKER_TEST_LAB` names (`docs/lab.md`).
 
 #[cfg(test)]
 #[path = "../contract/mod.rs"]
@@ -21,6 +21,8 @@ mod lab;
 mod proxy;
 #[cfg(test)]
 mod publishing;
+#[cfg(test)]
+mod restart;
 #[cfg(test)]
 mod work;
 

@@ -159,8 +159,7 @@ impl Portals {
         if self.look_up(&key).await.is_ok() {
             return Err(device_refusal(DeviceRefusal::Exists));
         }
-        let token = request.token.or(made);
-        let token_hash = match &token {
+        let token_hash = match request.token.as_ref().or(made.as_ref()) {
             Some(token) => Some(self.reserve(token, &key).await?),
             None => None,
         };
@@ -174,7 +173,7 @@ impl Portals {
         let new = NewDevice { token_hash, password_hash, ..new };
         match self.change(&key, Input::CreateDevice(Box::new(new))).await {
             Ok(device) => {
-                Ok(wire::DeviceReply { device: Some(convert::device_to_wire(&device, None)), token })
+                Ok(wire::DeviceReply { device: Some(convert::device_to_wire(&device, None)), token: made })
             }
             Err(refusal) => {
                 // Somebody may have made the same device with the same token meanwhile.

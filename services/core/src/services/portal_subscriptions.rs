@@ -72,8 +72,12 @@ fn check_channels(deliver: &[Channel]) -> Result<(), Status> {
                 {
                     return Err(invalid(format!("url is an http or https URL of at most {URL_MOST} bytes")));
                 }
-                if secret.is_empty() || secret.chars().count() > SECRET_MOST {
-                    return Err(invalid(format!("secret has 1 to {SECRET_MOST} characters")));
+                if secret.is_empty() {
+                    let needed = "a webhook needs a secret; only a change of one that stays may leave it out";
+                    return Err(invalid(needed));
+                }
+                if secret.chars().count() > SECRET_MOST {
+                    return Err(invalid(format!("secret has at most {SECRET_MOST} characters")));
                 }
             }
         }

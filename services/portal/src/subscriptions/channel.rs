@@ -1,9 +1,11 @@
 //! The texts of a subscription that have a form of their own.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use url::Url;
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
+use utoipa::openapi::{KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 /// A device id or site in which `*` stands for any run of characters.
@@ -34,6 +36,10 @@ impl PartialSchema for Pattern {
 }
 
 impl ToSchema for Pattern {}
+
+/// What [`Address`] takes, but for the length of the part before the `@`.
+const PLAIN_ADDRESS: &str = "^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+([.][A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@\
+    [A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$";
 
 /// One e-mail address, without a display name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +87,11 @@ impl FromStr for WebhookUrl {
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err("a URL has no blanks");
         }
-        let url = Url::parse(text).map_err(|_| "this is not an absolute URL")?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("a webhook's URL is http or https");
+        // The parser would forgive a missing slash or two.
+        if !text.starts_with("http://") && !text.starts_with("https://") {
+            return Err("a webhook's URL begins with http:// or https://");
         }
+        let url = Url::parse(text).map_err(|_| "this is not an absolute URL")?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(
                 "a webhook's URL holds no user name or password; its receiver knows us by the signature",
@@ -106,12 +113,80 @@ impl FromStr for Secret {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // A shorter key can be guessed from one signed request.
-        if (16..=256).contains(&text.len()) {
+        if (16..=256).contains(&text.chars().count()) {
             Ok(Self(text.to_owned()))
         } else {
-            Err("a secret has 16 to 256 bytes")
+            Err("a secret has 16 to 256 characters")
         }
     }
+}
+
+/// How a channel of a subscription to be made is described: a webhook needs its secret.
+pub(crate) struct ChannelToMake;
+
+impl PartialSchema for ChannelToMake {
+    fn schema() -> RefOr<Schema> {
+        channel(true, "Where to deliver.")
+    }
+}
+
+impl ToSchema for ChannelToMake {
+    fn name() -> Cow<'static, str> {
+        "NewChannel".into()
+    }
+}
+
+/// How a channel of a change is described: a webhook's secret may be left out.
+pub(crate) struct ChannelToChange;
+
+impl PartialSchema for ChannelToChange {
+    fn schema() -> RefOr<Schema> {
+        channel(false, "Where to deliver. A webhook without a secret keeps the one that its URL had.")
+    }
+}
+
+impl ToSchema for ChannelToChange {
+    fn name() -> Cow<'static, str> {
+        "ChannelChange".into()
+    }
+}
+
+/// Derived, it would not say that no other fields are taken.
+fn channel(secret_needed: bool, description: &str) -> RefOr<Schema> {
+    let form = |name: &str, description: &str| {
+        ObjectBuilder::new()
+            .property("channel", text().enum_values(Some([name])))
+            .required("channel")
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+            .description(Some(description))
+    };
+    let to = text()
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Email)))
+        .pattern(Some(PLAIN_ADDRESS))
+        .max_length(Some(254))
+        .description(Some("One address, of at most 64 characters before the @."));
+    let url = text()
+        .pattern(Some(r"^https?://[^\s\x00-\x1f\x7f-\x9f/?#@\\]+([/?][^\s\x00-\x1f\x7f-\x9f#]*)?$"))
+        .max_length(Some(2_048))
+        .description(Some("An `http` or `https` URL without user name, password and fragment."));
+    let secret = if secret_needed {
+        text()
+    } else {
+        ObjectBuilder::new().schema_type(SchemaType::Array(vec![Type::String, Type::Null]))
+    };
+    let secret = secret
+        .min_length(Some(16))
+        .max_length(Some(256))
+        .description(Some("The bytes of this text are the key of the signature. It is never shown again."));
+    let mail = form("email", "A mail.").property("to", to).required("to");
+    let webhook = form("webhook", "A signed HTTP POST.").property("url", url).required("url");
+    let webhook = webhook.property("secret", secret);
+    let webhook = if secret_needed { webhook.required("secret") } else { webhook };
+    OneOfBuilder::new().item(mail).item(webhook).description(Some(description)).into()
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
 }
 
 #[cfg(test)]
@@ -159,6 +234,7 @@ mod tests {
             "javascript:alert(1)",
             " https://example.com",
             "https://exam\nple.com",
+            "https:example.com",
         ] {
             assert!(bad.parse::<WebhookUrl>().is_err(), "{bad:?}");
         }

@@ -13,9 +13,19 @@ use super::list::{self, Paging, query};
 use super::output::Output;
 use super::table::{ago, time};
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  stoker alarm list --state active --severity critical
+  stoker alarm list --device boiler-7 --all --output json";
+
+const ACK_EXAMPLES: &str = "\
+Examples:
+  stoker alarm ack alm-0a-12-ff --note 'on my way'";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Alarm {
     /// List alarms, newest first
+    #[command(after_help = LIST_EXAMPLES)]
     List(List),
     /// Show one alarm
     Show {
@@ -23,13 +33,14 @@ pub(crate) enum Alarm {
         #[arg(value_parser = input::alarm)]
         id: AlarmId,
     },
-    /// Take note of an alarm
+    /// Acknowledge an alarm: somebody sees to it
+    #[command(alias = "acknowledge", after_help = ACK_EXAMPLES)]
     Ack {
         /// Its id
         #[arg(value_parser = input::alarm)]
         id: AlarmId,
         /// What others should know
-        #[arg(long)]
+        #[arg(long, value_name = "TEXT")]
         note: Option<String>,
     },
     /// Clear an alarm by hand; it is raised anew when its cause shows again
@@ -105,19 +116,17 @@ impl View {
     }
 }
 
-pub(super) const HEADER: [&str; 6] = ["ID", "DEVICE", "SEVERITY", "STATE", "RAISED", "TEXT"];
+pub(super) const HEADER: [&str; 7] = ["ID", "DEVICE", "SEVERITY", "STATE", "ACK", "RAISED", "TEXT"];
 
 pub(super) fn row(alarm: View, now: Timestamp) -> Vec<String> {
     let what = alarm.what();
-    let state = match alarm.acknowledged {
-        Some(_) => format!("{}, noted", alarm.state),
-        None => alarm.state,
-    };
-    vec![alarm.id, alarm.device, alarm.severity, state, ago(&alarm.raised_at, now), what]
+    let acknowledged = if alarm.acknowledged.is_some() { "yes" } else { "-" }.to_owned();
+    let raised = ago(&alarm.raised_at, now);
+    vec![alarm.id, alarm.device, alarm.severity, alarm.state, acknowledged, raised, what]
 }
 
 fn details(alarm: View) -> Vec<(&'static str, String)> {
-    let noted = alarm.acknowledged.as_ref().map(|noted| {
+    let acknowledged = alarm.acknowledged.as_ref().map(|noted| {
         let note = noted.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
         format!("by {} at {}{note}", noted.by, time(&noted.at))
     });
@@ -130,8 +139,8 @@ fn details(alarm: View) -> Vec<(&'static str, String)> {
         ("State", alarm.state.clone()),
         ("Raised", time(&alarm.raised_at)),
         ("Cleared", alarm.cleared_at.as_deref().map(time).unwrap_or_default()),
-        ("Noted", noted.unwrap_or_default()),
-        ("Said", if alarm.count == 1 { "once".to_owned() } else { format!("{} times", alarm.count) }),
+        ("Acknowledged", acknowledged.unwrap_or_default()),
+        ("Reported", if alarm.count == 1 { "once".to_owned() } else { format!("{} times", alarm.count) }),
     ]
 }
 
@@ -149,9 +158,8 @@ impl Alarm {
                     &mut url,
                     &[("state", word(list.state)), ("severity", word(list.severity)), ("device", device)],
                 );
-                let listed = list::fetch(api, &url, list.paging).await?;
                 let now = Timestamp::now();
-                list::show(output, &listed, &HEADER, |alarm| row(alarm, now))
+                list::show(api, output, &url, list.paging, ("alarms", &HEADER), |view| row(view, now)).await
             }
             Self::Show { id } => output.one(&api.get(url(id, &[])).await?, details),
             Self::Ack { id, note } => {

@@ -1,6 +1,5 @@
 //! `stoker command`.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -9,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use stoker_domain::{CommandId, DeviceId};
 
+use super::alarm::word;
 use super::api::{Api, not_json};
 use super::failure::Failure;
 use super::input::{self, Json};
@@ -19,11 +19,27 @@ use super::table::{ago, time};
 /// The longest that the API waits at once.
 const WAIT_S: u32 = 60;
 
+const SEND_EXAMPLES: &str = "\
+Examples:
+  stoker command send boiler-7 write_setpoint '{\"value\":55}' --wait
+  stoker command send boiler-7 reboot --expires-in-s 3600
+  stoker command send boiler-7 configure - < parameters.json";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  stoker command show cmd-0a-12-ff --wait";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  stoker command list boiler-7 --state expired";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Give an order to a device
+    #[command(after_help = SEND_EXAMPLES)]
     Send(Send),
     /// Show one command
+    #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// Its id
         #[arg(value_parser = input::command)]
@@ -33,6 +49,7 @@ pub(crate) enum Command {
         wait: bool,
     },
     /// List the commands of a device, newest first
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         /// The device
         #[arg(value_parser = input::device)]
@@ -56,16 +73,17 @@ pub(crate) struct Send {
     /// The device
     #[arg(value_parser = input::device)]
     device: DeviceId,
-    /// What to do
+    /// What to do, in the device's words
+    #[arg(value_parser = input::label)]
     method: String,
-    /// With what, as JSON; - reads it from standard input
+    /// With what, as JSON [default: {}]; - reads it from standard input
     #[arg(value_name = "JSON", value_parser = input::json)]
     params: Option<Json>,
     /// Wait for it to end; exit with 1 unless it succeeded
     #[arg(long)]
     wait: bool,
-    /// How long it may take
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    /// How long it may take before it expires [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = input::expiry)]
     expires_in_s: Option<u32>,
 }
 
@@ -168,14 +186,16 @@ async fn wait(api: &Api, id: &str) -> Result<String, Failure> {
 }
 
 /// Shows how it ended; only success is success.
-fn ended(output: &Output, json: &str) -> Result<ExitCode, Failure> {
-    output.one(json, details)?;
-    let command = parse(json)?;
-    if command.state == "succeeded" {
-        return Ok(ExitCode::SUCCESS);
+async fn ended(api: &Api, output: &Output, id: &str) -> Result<(), Failure> {
+    let answer = wait(api, id).await.map_err(|failure| {
+        failure.and_hint(format!("the command is {id}: `stoker command show {id} --wait` goes on waiting"))
+    })?;
+    output.one(&answer, details)?;
+    let command = parse(&answer)?;
+    match command.state.as_str() {
+        "succeeded" => Ok(()),
+        _ => Err(Failure::failed(format!("the command did not succeed: {}", command.standing()))),
     }
-    eprintln!("the command did not succeed: {}", command.standing());
-    Ok(ExitCode::from(1))
 }
 
 impl Send {
@@ -195,35 +215,31 @@ impl Send {
 }
 
 impl Command {
-    pub(super) async fn run(self, api: &Api, output: &Output) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self, api: &Api, output: &Output) -> Result<(), Failure> {
         match self {
             Self::Send(mut send) => {
                 let params = send.params.take().map(Json::read).transpose()?;
                 let url = api.url(&["devices", send.device.as_str(), "commands"]);
                 let made = api.post_text(url, send.body(params)).await?;
                 if send.wait {
-                    let id = parse(&made)?.id;
-                    return ended(output, &wait(api, &id).await?);
+                    return ended(api, output, &parse(&made)?.id).await;
                 }
-                output.one(&made, details)?;
+                output.one(&made, details)
             }
-            Self::Show { id, wait: true } => return ended(output, &wait(api, &id.to_string()).await?),
+            Self::Show { id, wait: true } => ended(api, output, &id.to_string()).await,
             Self::Show { id, wait: false } => {
-                output.one(&api.get(api.url(&["commands", &id.to_string()])).await?, details)?;
+                output.one(&api.get(api.url(&["commands", &id.to_string()])).await?, details)
             }
             Self::List { device, state, paging } => {
                 let mut url = api.url(&["devices", device.as_str(), "commands"]);
-                let state = state.and_then(|state| state.to_possible_value());
-                query(&mut url, &[("state", state.map(|state| state.get_name().to_owned()))]);
-                let listed = list::fetch(api, &url, paging).await?;
+                query(&mut url, &[("state", word(state))]);
                 let now = Timestamp::now();
-                list::show(output, &listed, &HEADER, |command| row(command, now))?;
+                list::show(api, output, &url, paging, ("commands", &HEADER), |view| row(view, now)).await
             }
             Self::Cancel { id } => {
                 let url = api.url(&["commands", &id.to_string(), "cancel"]);
-                output.one(&api.post(url, &serde_json::json!({})).await?, details)?;
+                output.one(&api.post(url, &serde_json::json!({})).await?, details)
             }
         }
-        Ok(ExitCode::SUCCESS)
     }
 }

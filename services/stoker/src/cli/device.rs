@@ -4,23 +4,43 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
-use reqwest::Body;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stoker_domain::{DeviceId, SiteId};
 
-use super::api::{Api, not_json};
+use super::alarm::word;
+use super::api::Api;
+use super::change::Change;
 use super::failure::Failure;
+use super::import::Import;
 use super::input;
 use super::list::{self, Paging, query};
 use super::output::Output;
+use super::remove;
 use super::table::{ago, or_dash, time};
+
+const ADD_EXAMPLES: &str = "\
+Examples:
+  stoker device add boiler-7
+  stoker device add boiler-7 --model K200 --site north --tag heating --expected-interval-s 60
+  stoker device add boiler-7 --own-token-file token.txt";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  stoker device list --state offline --site north
+  stoker device list --all --output json | jq -r '.items[].id'";
+
+const REMOVE_EXAMPLES: &str = "\
+Examples:
+  stoker device remove boiler-7 boiler-8";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Device {
-    /// Make a device, and its token unless it brings one
+    /// Make a device, and its token unless it brings a credential
+    #[command(after_help = ADD_EXAMPLES)]
     Add(Add),
-    /// List devices
+    /// List devices, ordered by id
+    #[command(after_help = LIST_EXAMPLES)]
     List(List),
     /// Show one device
     Show {
@@ -28,17 +48,15 @@ pub(crate) enum Device {
         #[arg(value_parser = input::device)]
         id: DeviceId,
     },
+    Change(Change),
     /// Remove devices; what they reported stays until its time is up
+    #[command(alias = "delete", after_help = REMOVE_EXAMPLES)]
     Remove {
         /// Their ids
         #[arg(required = true, value_name = "ID", value_parser = input::device)]
         ids: Vec<DeviceId>,
     },
-    /// Make many devices, one JSON object a line
-    Import {
-        /// The file; - is standard input
-        file: PathBuf,
-    },
+    Import(Import),
 }
 
 #[derive(Debug, Args)]
@@ -47,16 +65,16 @@ pub(crate) struct Add {
     #[arg(value_parser = input::device)]
     id: DeviceId,
     /// What it is
-    #[arg(long)]
+    #[arg(long, value_parser = input::label)]
     model: Option<String>,
-    /// Where it stands
+    /// Where it stands; an id like the device's
     #[arg(long, value_parser = input::site)]
     site: Option<SiteId>,
     /// A label; may be given again
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", value_parser = input::label)]
     tags: Vec<String>,
     /// It sends something at least this often; silence is raised after 1.5 times that
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = input::interval)]
     expected_interval_s: Option<u32>,
     /// A file with the access token that the device has already; - is standard input
     #[arg(long, value_name = "FILE")]
@@ -83,10 +101,10 @@ pub(crate) struct List {
     #[arg(long, value_parser = input::site)]
     site: Option<SiteId>,
     /// Only those that have this tag
-    #[arg(long)]
+    #[arg(long, value_parser = input::label)]
     tag: Option<String>,
     /// Only those with this text in their id or model
-    #[arg(long, short = 'q', value_name = "TEXT")]
+    #[arg(long, short = 'q', value_name = "TEXT", value_parser = input::label)]
     search: Option<String>,
     #[command(flatten)]
     paging: Paging,
@@ -173,87 +191,41 @@ impl Add {
     }
 }
 
-/// What became of an import.
-#[derive(Debug, Deserialize)]
-struct Imported {
-    created: usize,
-    tokens: Map<String, Value>,
-    failed: Vec<FailedLine>,
-}
-
-#[derive(Debug, Deserialize)]
-struct FailedLine {
-    line: usize,
-    id: Option<String>,
-    problem: Reason,
-}
-
-#[derive(Debug, Deserialize)]
-struct Reason {
-    detail: String,
-}
-
 impl Device {
     pub(super) async fn run(self, api: &Api, output: &Output) -> Result<(), Failure> {
         match self {
-            Self::Add(add) => output.one(&api.post(api.url(&["devices"]), &add.body()?).await?, details),
+            Self::Add(add) => {
+                let id = add.id.clone();
+                let made = api.post(api.url(&["devices"]), &add.body()?).await.map_err(|failure| {
+                    let hint = format!("`stoker device change {id}` changes it");
+                    failure.about(id.as_str()).hint_when("already_exists", hint)
+                })?;
+                output.one(&made, details)
+            }
             Self::List(list) => {
                 let mut url = api.url(&["devices"]);
-                let state = list.state.and_then(|state| state.to_possible_value());
                 query(
                     &mut url,
                     &[
-                        ("state", state.map(|state| state.get_name().to_owned())),
+                        ("state", word(list.state)),
                         ("site", list.site.map(|site| site.to_string())),
                         ("tag", list.tag),
                         ("q", list.search),
                     ],
                 );
-                let listed = list::fetch(api, &url, list.paging).await?;
                 let now = Timestamp::now();
-                list::show(output, &listed, &HEADER, |device| row(device, now))
+                list::show(api, output, &url, list.paging, ("devices", &HEADER), |view| row(view, now)).await
             }
             Self::Show { id } => output.one(&api.get(api.url(&["devices", id.as_str()])).await?, details),
-            Self::Remove { ids } => {
-                for id in ids {
-                    api.delete(api.url(&["devices", id.as_str()])).await?;
-                    output.done(&format!("removed {id}"))?;
-                }
-                Ok(())
+            Self::Change(change) => {
+                let url = api.url(&["devices", change.id().as_str()]);
+                output.one(&api.patch(url, &change.body()?).await?, details)
             }
-            Self::Import { file } => import(api, output, &file).await,
+            Self::Remove { ids } => {
+                let ids: Vec<_> = ids.iter().map(DeviceId::as_str).collect();
+                remove::all(api, output, "devices", &ids).await
+            }
+            Self::Import(import) => import.run(api, output).await,
         }
-    }
-}
-
-async fn import(api: &Api, output: &Output, file: &std::path::Path) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::failed(format!("failed to read {}: {error}", file.display()));
-    let lines = if file.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin()).map_err(failed)?
-    } else {
-        std::fs::read_to_string(file).map_err(failed)?
-    };
-    let answer = api.import(api.url(&["devices:import"]), Body::from(lines)).await?;
-    let imported: Imported = serde_json::from_str(&answer).map_err(|_| not_json())?;
-    if output.is_json() {
-        output.print(&answer)?;
-    } else {
-        let mut rows = super::table::Rows::new(&["ID", "TOKEN (SHOWN THIS ONCE)"]);
-        for (id, token) in &imported.tokens {
-            rows.push(vec![id.clone(), token.as_str().unwrap_or_default().to_owned()]);
-        }
-        if !imported.tokens.is_empty() {
-            output.rows(rows)?;
-        }
-        eprintln!("{} made, {} failed", imported.created, imported.failed.len());
-    }
-    for line in &imported.failed {
-        let id = line.id.as_deref().map(|id| format!(" ({id})")).unwrap_or_default();
-        eprintln!("line {}{}: {}", line.line, super::table::plain(&id), line.problem.detail);
-    }
-    match imported.failed.len() {
-        0 => Ok(()),
-        _ => Err(Failure::failed("not every line made a device")),
     }
 }

@@ -11,20 +11,26 @@ use super::list::{self, Paging, query};
 use super::output::Output;
 use super::table::time;
 
+const EXAMPLES: &str = "\
+Examples:
+  stoker event list --device boiler-7 --from 2h
+  stoker event list --kind fault --from 2026-11-21 --to 2026-11-22 --all --output json";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Event {
     /// List events, newest first
+    #[command(after_help = EXAMPLES)]
     List {
         /// Only this device's
         #[arg(long, value_parser = input::device)]
         device: Option<DeviceId>,
         /// Only of this kind, such as fault
-        #[arg(long)]
+        #[arg(long, value_parser = input::label)]
         kind: Option<String>,
-        /// From this time on: RFC 3339, milliseconds since the epoch, or how long ago (15m, 2h, 7d)
+        /// From this time on: RFC 3339, a date, milliseconds since the epoch, or how long ago (15m, 2h, 7d)
         #[arg(long, value_name = "TIME", value_parser = input::moment)]
         from: Option<String>,
-        /// Up to this time
+        /// Up to this time, likewise
         #[arg(long, value_name = "TIME", value_parser = input::moment)]
         to: Option<String>,
         #[command(flatten)]
@@ -47,7 +53,9 @@ pub(super) struct View {
 pub(super) const HEADER: [&str; 5] = ["TIME", "DEVICE", "KIND", "SEVERITY", "TEXT"];
 
 pub(super) fn row(event: View) -> Vec<String> {
-    let what = if event.text == event.code { event.text } else { format!("{} ({})", event.text, event.code) };
+    // The platform's own events have one code a kind.
+    let said = [&event.text, &event.kind].contains(&&event.code);
+    let what = if said { event.text } else { format!("{} ({})", event.text, event.code) };
     let severity = if event.cleared { "cleared".to_owned() } else { event.severity };
     vec![time(&event.ts), event.device, event.kind, severity, what]
 }
@@ -58,6 +66,6 @@ impl Event {
         let mut url = api.url(&["events"]);
         let device = device.map(|device| device.to_string());
         query(&mut url, &[("device", device), ("kind", kind), ("from", from), ("to", to)]);
-        list::show(output, &list::fetch(api, &url, paging).await?, &HEADER, row)
+        list::show(api, output, &url, paging, ("events", &HEADER), row).await
     }
 }

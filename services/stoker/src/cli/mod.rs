@@ -4,14 +4,18 @@
 
 mod alarm;
 mod api;
+mod attribute;
+mod change;
 mod command;
 mod device;
 mod event;
 mod failure;
+mod import;
 mod input;
 mod list;
 mod notification;
 mod output;
+mod remove;
 mod status;
 mod subscription;
 mod table;
@@ -25,33 +29,39 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use api::Api;
-use failure::Failure;
+pub(crate) use api::Api;
+pub(crate) use failure::Failure;
 use output::Output;
+
+/// Where a platform is on the machine that it was started on.
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 
 /// What can be asked of a running platform.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Client {
-    /// Devices: make, list, show, remove
-    #[command(subcommand_required = true, arg_required_else_help = true)]
+    /// Devices: make, list, show, change, remove
+    #[command(alias = "devices", subcommand_required = true, arg_required_else_help = true)]
     Device(With<device::Device>),
-    /// Commands: send an order to a device and see what became of it
-    #[command(subcommand_required = true, arg_required_else_help = true)]
-    Command(With<command::Command>),
-    /// Alarms: what needs somebody
-    #[command(subcommand_required = true, arg_required_else_help = true)]
-    Alarm(With<alarm::Alarm>),
-    /// Subscriptions: who wants to know what
-    #[command(subcommand_required = true, arg_required_else_help = true)]
-    Subscription(With<subscription::Subscription>),
-    /// Events: what happened
-    #[command(subcommand_required = true, arg_required_else_help = true)]
-    Event(With<event::Event>),
+    /// Attributes: what is known about a device, and what it is to know
+    #[command(alias = "attributes", subcommand_required = true, arg_required_else_help = true)]
+    Attribute(With<attribute::Attribute>),
     /// Telemetry: what devices report
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Telemetry(With<telemetry::Telemetry>),
+    /// Commands: send an order to a device and see what became of it
+    #[command(alias = "commands", subcommand_required = true, arg_required_else_help = true)]
+    Command(With<command::Command>),
+    /// Events: what happened
+    #[command(alias = "events", subcommand_required = true, arg_required_else_help = true)]
+    Event(With<event::Event>),
+    /// Alarms: what needs somebody
+    #[command(alias = "alarms", subcommand_required = true, arg_required_else_help = true)]
+    Alarm(With<alarm::Alarm>),
+    /// Subscriptions: who wants to know what
+    #[command(alias = "subscriptions", subcommand_required = true, arg_required_else_help = true)]
+    Subscription(With<subscription::Subscription>),
     /// Notifications: who was told, attempt by attempt
-    #[command(subcommand_required = true, arg_required_else_help = true)]
+    #[command(alias = "notifications", subcommand_required = true, arg_required_else_help = true)]
     Notification(With<notification::Notification>),
     /// How the platform stands
     Status(Globals),
@@ -68,14 +78,26 @@ pub(crate) struct With<C: Subcommand> {
 
 /// Which platform, as whom, and how to show it.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which platform, and how to show it")]
 pub(crate) struct Globals {
+    #[command(flatten)]
+    platform: Platform,
+    /// Tables for people, or the API's own JSON for scripts
+    #[arg(long, short, global = true, value_name = "FORM", value_enum, default_value_t = Form::Table)]
+    output: Form,
+}
+
+/// Which platform, and as whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Platform {
     /// Where the platform's portal is
     #[arg(
         long,
         global = true,
         value_name = "URL",
         env = "STOKER_SERVER",
-        default_value = "http://127.0.0.1:8080"
+        hide_env_values = true,
+        default_value = DEFAULT_SERVER
     )]
     server: String,
     /// The administrator's token; better in STOKER_TOKEN, since arguments are seen by everybody on the machine. Without
@@ -85,52 +107,75 @@ pub(crate) struct Globals {
     /// The data directory in which admin.token is [default: $XDG_DATA_HOME/stoker or ~/.local/share/stoker]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Tables for people, or the API's JSON for scripts
-    #[arg(long, short, global = true, value_name = "FORM", value_enum, default_value_t = Form::Table)]
-    output: Form,
+}
+
+impl Platform {
+    /// One that is known, as somebody who is known.
+    pub(crate) fn at(server: String, token: String) -> Self {
+        Self { server, token: Some(token), data_dir: None }
+    }
 }
 
 /// How answers are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// For people
     Table,
-    /// The API's own JSON, one document
     Json,
 }
 
 /// Does it. The exit code is 0 when it was done, 1 when it failed and 2 when it was asked for wrongly.
 pub(crate) async fn run(client: Client) -> ExitCode {
     match perform(client).await {
-        Ok(code) => code,
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-async fn perform(client: Client) -> Result<ExitCode, Failure> {
+impl<C: Subcommand> With<C> {
+    fn prepare(&self) -> Result<(Api, Output), Failure> {
+        Ok((Api::new(&self.globals.platform)?, Output::of(&self.globals)))
+    }
+}
+
+async fn perform(client: Client) -> Result<(), Failure> {
+    let devices = "`stoker device list` shows the devices that there are";
     match client {
         Client::Device(with) => {
-            with.command.run(&Api::new(&with.globals)?, &Output::of(&with.globals)).await?
+            let (api, output) = with.prepare()?;
+            with.command.run(&api, &output).await.map_err(|failure| failure.hint_when("not_found", devices))
         }
-        Client::Command(with) => {
-            return with.command.run(&Api::new(&with.globals)?, &Output::of(&with.globals)).await;
-        }
-        Client::Alarm(with) => {
-            with.command.run(&Api::new(&with.globals)?, &Output::of(&with.globals)).await?
-        }
-        Client::Subscription(with) => {
-            with.command.run(&Api::new(&with.globals)?, &Output::of(&with.globals)).await?;
-        }
-        Client::Event(with) => {
-            with.command.run(&Api::new(&with.globals)?, &Output::of(&with.globals)).await?
+        Client::Attribute(with) => {
+            let (api, output) = with.prepare()?;
+            with.command.run(&api, &output).await.map_err(|failure| failure.hint_when("not_found", devices))
         }
         Client::Telemetry(with) => {
-            with.command.run(&Api::new(&with.globals)?, &Output::of(&with.globals)).await?;
+            let (api, output) = with.prepare()?;
+            with.command.run(&api, &output).await.map_err(|failure| failure.hint_when("not_found", devices))
+        }
+        Client::Command(with) => {
+            let (api, output) = with.prepare()?;
+            let hint =
+                "`stoker device list` shows the devices, `stoker command list DEVICE` the commands of one";
+            with.command.run(&api, &output).await.map_err(|failure| failure.hint_when("not_found", hint))
+        }
+        Client::Event(with) => {
+            let (api, output) = with.prepare()?;
+            with.command.run(&api, &output).await
+        }
+        Client::Alarm(with) => {
+            let (api, output) = with.prepare()?;
+            let hint = "`stoker alarm list` shows the alarms that there are";
+            with.command.run(&api, &output).await.map_err(|failure| failure.hint_when("not_found", hint))
+        }
+        Client::Subscription(with) => {
+            let (api, output) = with.prepare()?;
+            let hint = "`stoker subscription list` shows the subscriptions that there are";
+            with.command.run(&api, &output).await.map_err(|failure| failure.hint_when("not_found", hint))
         }
         Client::Notification(with) => {
-            with.command.run(&Api::new(&with.globals)?, &Output::of(&with.globals)).await?;
+            let (api, output) = with.prepare()?;
+            with.command.run(&api, &output).await
         }
-        Client::Status(globals) => status::run(&Api::new(&globals)?, &Output::of(&globals)).await?,
+        Client::Status(globals) => status::run(&Api::new(&globals.platform)?, &Output::of(&globals)).await,
     }
-    Ok(ExitCode::SUCCESS)
 }

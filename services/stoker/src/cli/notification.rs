@@ -11,11 +11,17 @@ use super::failure::Failure;
 use super::input;
 use super::list::{self, Paging, query};
 use super::output::Output;
-use super::table::ago;
+use super::table::{ago, until};
+
+const EXAMPLES: &str = "\
+Examples:
+  stoker notification list --state failed
+  stoker notification list --alarm alm-0a-12-ff --output json";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Notification {
     /// List notifications, newest first
+    #[command(after_help = EXAMPLES)]
     List {
         /// Only about this alarm
         #[arg(long, value_parser = input::alarm)]
@@ -46,6 +52,7 @@ pub(super) struct View {
     state: String,
     attempts: Vec<Attempt>,
     created_at: String,
+    next_attempt_at: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,11 +68,15 @@ pub(super) fn row(notification: View, now: Timestamp) -> Vec<String> {
         true => attempt.result.clone(),
         false => format!("{}: {}", attempt.result, attempt.detail),
     });
+    let state = match (&notification.next_attempt_at, notification.attempts.is_empty()) {
+        (Some(next), false) => format!("{}, again in {}", notification.state, until(next, now)),
+        _ => notification.state,
+    };
     vec![
         notification.alarm,
         notification.step,
         notification.to,
-        notification.state,
+        state,
         ago(&notification.created_at, now),
         super::table::or_dash(last),
     ]
@@ -76,8 +87,7 @@ impl Notification {
         let Self::List { alarm, state, paging } = self;
         let mut url = api.url(&["notifications"]);
         query(&mut url, &[("alarm", alarm.map(|alarm| alarm.to_string())), ("state", word(state))]);
-        let listed = list::fetch(api, &url, paging).await?;
         let now = Timestamp::now();
-        list::show(output, &listed, &HEADER, |notification| row(notification, now))
+        list::show(api, output, &url, paging, ("notifications", &HEADER), |view| row(view, now)).await
     }
 }

@@ -28,14 +28,19 @@ impl Output {
         self.form == Form::Json
     }
 
-    /// Prints a text and a line break.
-    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+    /// Writes a text as it is.
+    pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Deaf),
             Err(error) => Err(Failure::failed(format!("failed to write to standard output: {error}"))),
         }
+    }
+
+    /// Prints a text and a line break.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        self.write(&format!("{}\n", text.trim_end()))
     }
 
     /// Shows one thing: the API's JSON as it came, or what `show` picks of it, name by name.
@@ -51,8 +56,8 @@ impl Output {
         self.print(&pairs(show(thing), self.width))
     }
 
-    /// Shows rows.
-    pub(crate) fn rows(&self, rows: Rows) -> Result<(), Failure> {
+    /// Shows the rows pushed since the last time.
+    pub(crate) fn rows(&self, rows: &mut Rows) -> Result<(), Failure> {
         self.print(&rows.render(self.width))
     }
 

@@ -26,10 +26,10 @@ struct Core {
     started_at: String,
 }
 
-fn details(status: View) -> Vec<(&'static str, String)> {
+fn details(server: &str, status: View) -> Vec<(&'static str, String)> {
     let core = status.core;
     vec![
-        ("Portal", format!("version {}", status.version)),
+        ("Portal", format!("{server}, version {}", status.version)),
         (
             "Core",
             format!(
@@ -48,5 +48,5 @@ fn details(status: View) -> Vec<(&'static str, String)> {
 }
 
 pub(super) async fn run(api: &Api, output: &Output) -> Result<(), Failure> {
-    output.one(&api.get(api.url(&["status"])).await?, details)
+    output.one(&api.get(api.url(&["status"])).await?, |status| details(api.server(), status))
 }

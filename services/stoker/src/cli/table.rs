@@ -1,31 +1,45 @@
 //! Tables that fit a terminal.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
-/// A table under way.
+/// What names a row is not broken over lines up to this width, so that it can be copied. A UUID has 36.
+const WHOLE: u16 = 40;
+/// On a narrower terminal columns would be slivers: there lines are left whole, and the terminal breaks them.
+const NARROWEST: u16 = 40;
+/// Fills the row by which a part of a table learns how wide the parts before it were. No cell has it.
+const RULER: char = '\u{fdd0}';
+
+/// A table under way. It may be rendered part by part: only the first has the header, and columns do not get
+/// narrower.
 #[derive(Debug)]
 pub(crate) struct Rows {
     header: Vec<&'static str>,
     rows: Vec<Vec<String>>,
+    widths: Vec<u16>,
 }
 
 impl Rows {
     pub(crate) fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new() }
+        Self { header: header.to_vec(), rows: Vec::new(), widths: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, row: Vec<String>) {
         self.rows.push(row);
     }
 
-    /// As text of lines at most `width` wide; as wide as need be without one.
-    pub(crate) fn render(self, width: Option<u16>) -> String {
+    /// The rows pushed since the last time, as text of lines at most `width` wide; as wide as need be without one.
+    pub(crate) fn render(&mut self, width: Option<u16>) -> String {
         let mut table = table(width);
-        table.set_header(self.header);
-        for row in self.rows {
+        if self.widths.is_empty() {
+            table.set_header(&self.header);
+        } else {
+            table.add_row(self.widths.iter().map(|width| RULER.to_string().repeat(usize::from(*width))));
+        }
+        for row in self.rows.drain(..) {
             table.add_row(row.iter().map(|cell| plain(cell)));
         }
+        self.widths = table.column_max_content_widths();
         trimmed(table)
     }
 }
@@ -33,7 +47,7 @@ impl Rows {
 fn table(width: Option<u16>) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    match width {
+    match width.filter(|width| *width >= NARROWEST) {
         Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
         None => table.set_content_arrangement(ContentArrangement::Disabled),
     };
@@ -42,10 +56,16 @@ fn table(width: Option<u16>) -> Table {
 
 /// Lines without the blanks that fill a table's last column, nor one before the first.
 fn trimmed(mut table: Table) -> String {
+    let first = table.column_max_content_widths().first().copied().unwrap_or_default();
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
+        if column.index == 0 && first <= WHOLE {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    let ruler = |line: &str| line.contains(RULER);
+    let lines = table.lines().filter(|line| !ruler(line)).map(|line| line.trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Names and values, one pair a line.
@@ -59,9 +79,14 @@ pub(crate) fn pairs(pairs: Vec<(&'static str, String)>, width: Option<u16>) -> S
     trimmed(table)
 }
 
-/// The text without control characters: what a device says must not steer somebody's terminal.
+/// The text without what steers a terminal or the order of its characters: what a device says must not pass for what
+/// it is not.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | RULER)
+    };
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A time of the API as a person reads it, to the second and in UTC.
@@ -82,13 +107,20 @@ pub(crate) fn millis(ts: i64) -> String {
 
 /// How long ago a time of the API was.
 pub(crate) fn ago(text: &str, now: Timestamp) -> String {
-    let Ok(at) = text.parse::<Timestamp>() else { return text.to_owned() };
-    let seconds = (now.as_second() - at.as_second()).max(0);
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
+    text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), |at| span(now.as_second() - at.as_second()))
+}
+
+/// How long it is until then.
+pub(crate) fn until(text: &str, now: Timestamp) -> String {
+    text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), |at| span(at.as_second() - now.as_second()))
+}
+
+fn span(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7_200 => format!("{}m", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
     }
 }
 
@@ -111,6 +143,32 @@ mod tests {
     }
 
     #[test]
+    fn what_names_a_row_stays_whole_and_slivers_are_left_to_the_terminal() {
+        let id = "0b5e9d2c-7c3a-4d6e-9f10-1234567890ab";
+        for (width, whole) in [(100, true), (60, true), (39, true)] {
+            let mut rows = Rows::new(&["ID", "MODEL", "SITE", "TAGS", "STATE", "SINCE"]);
+            rows.push(
+                [id, "SimTherm 24", "site-1", "simulated, north", "online", "30s"].map(String::from).to_vec(),
+            );
+            assert_eq!(rows.render(Some(width)).contains(id), whole, "{width}");
+        }
+        assert!(pairs(vec![("Connection", "x ".repeat(60))], Some(40)).starts_with("Connection  x x"));
+    }
+
+    #[test]
+    fn the_parts_of_a_table_stand_under_one_header_and_in_line() {
+        for width in [None, Some(80)] {
+            let mut rows = Rows::new(&["ID", "STATE", "TEXT"]);
+            rows.push(["boiler-number-1", "online", "a"].map(String::from).to_vec());
+            let first = rows.render(width);
+            rows.push(["b", "on", "z"].map(String::from).to_vec());
+            let second = rows.render(width);
+            assert_eq!((first.lines().count(), second.lines().count()), (2, 1), "{second}");
+            assert_eq!(first.lines().nth(1).unwrap().find(" a"), second.find(" z"), "{first}\n{second}");
+        }
+    }
+
+    #[test]
     fn a_table_for_another_program_has_one_line_a_row() {
         let mut rows = Rows::new(&["ID", "TEXT"]);
         rows.push(vec!["a".to_owned(), "x".repeat(500)]);
@@ -120,9 +178,10 @@ mod tests {
     #[test]
     fn what_a_device_says_does_not_steer_the_terminal() {
         let mut rows = Rows::new(&["TEXT"]);
-        rows.push(vec!["\u{1b}[2J\u{9b}31m\nred\u{7}".to_owned()]);
+        rows.push(vec!["\u{1b}[2J\u{9b}31m\nred\u{7}\u{202e}der".to_owned()]);
         let text = rows.render(Some(80));
-        assert!(text.lines().count() == 2 && !text.contains(['\u{1b}', '\u{9b}', '\u{7}']), "{text:?}");
+        let steers = ['\u{1b}', '\u{9b}', '\u{7}', '\u{202e}'];
+        assert!(text.lines().count() == 2 && !text.contains(steers), "{text:?}");
     }
 
     #[test]

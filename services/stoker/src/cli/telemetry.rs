@@ -15,18 +15,30 @@ use super::list::{self, Paging, query};
 use super::output::Output;
 use super::table::{Rows, millis};
 
+const LATEST_EXAMPLES: &str = "\
+Examples:
+  stoker telemetry latest boiler-7
+  stoker telemetry latest boiler-7 --keys t_supply,t_return";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  stoker telemetry list boiler-7 --keys t_supply --from 15m --order asc
+  stoker telemetry list boiler-7 --from 2026-11-21 --to 2026-11-22 --all --output json";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Telemetry {
-    /// The newest value of every key
+    /// Show the newest value of every key
+    #[command(after_help = LATEST_EXAMPLES)]
     Latest {
         /// The device
         #[arg(value_parser = input::device)]
         device: DeviceId,
         /// Only these keys, between commas
-        #[arg(long)]
+        #[arg(long, value_name = "KEY,…")]
         keys: Option<String>,
     },
-    /// What a device reported
+    /// List what a device reported
+    #[command(after_help = LIST_EXAMPLES)]
     List(List),
 }
 
@@ -43,12 +55,12 @@ pub(crate) struct List {
     #[arg(value_parser = input::device)]
     device: DeviceId,
     /// Only these keys, between commas
-    #[arg(long)]
+    #[arg(long, value_name = "KEY,…")]
     keys: Option<String>,
-    /// From this time on: RFC 3339, milliseconds since the epoch, or how long ago (15m, 2h, 7d)
+    /// From this time on: RFC 3339, a date, milliseconds since the epoch, or how long ago (15m, 2h, 7d)
     #[arg(long, value_name = "TIME", value_parser = input::moment)]
     from: Option<String>,
-    /// Up to this time
+    /// Up to this time, likewise
     #[arg(long, value_name = "TIME", value_parser = input::moment)]
     to: Option<String>,
     /// Oldest or newest first [default: desc]
@@ -89,11 +101,15 @@ impl Telemetry {
                 }
                 let latest: BTreeMap<String, Latest> =
                     serde_json::from_str(&answer).map_err(|_| not_json())?;
+                if latest.is_empty() {
+                    eprintln!("no telemetry");
+                    return Ok(());
+                }
                 let mut rows = Rows::new(&["KEY", "VALUE", "TIME"]);
                 for (key, latest) in latest {
                     rows.push(vec![key, latest.value.get().to_owned(), millis(latest.ts)]);
                 }
-                output.rows(rows)
+                output.rows(&mut rows)
             }
             Self::List(list) => {
                 let mut url = api.url(&["devices", list.device.as_str(), "telemetry"]);
@@ -101,7 +117,7 @@ impl Telemetry {
                     &mut url,
                     &[("keys", list.keys), ("from", list.from), ("to", list.to), ("order", word(list.order))],
                 );
-                list::show(output, &list::fetch(api, &url, list.paging).await?, &HEADER, row)
+                list::show(api, output, &url, list.paging, ("telemetry", &HEADER), row).await
             }
         }
     }

@@ -6,9 +6,9 @@ use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use stoker_domain::{Alarm, Command, Event, Millis, Notification};
 
 use super::error::{Named, Trouble};
-use super::keys::KeyBuilder;
 use super::stats::Tally;
 use super::tables::{self, Bytes, Writable};
+use crate::keys::KeyBuilder;
 use crate::rows::{Stored, decode, encode};
 
 /// Tables of one write transaction, opened when they are first needed.

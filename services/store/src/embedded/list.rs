@@ -8,8 +8,8 @@ use stoker_domain::{Alarm, Command, Event, Notification};
 
 use super::error::{Named, Trouble};
 use super::history::{Historic, read_row};
-use super::keys::{KeyBuilder, MINTED_LENGTH, after_prefix, read_minted_greatest_first};
 use super::tables::{self, Bytes};
+use crate::keys::{KeyBuilder, MINTED_LENGTH, after_prefix, read_minted_greatest_first};
 
 /// One item by its key.
 pub(super) fn read_one<T: Historic>(txn: &ReadTransaction, key: &[u8]) -> Result<Option<T>, Trouble> {

@@ -11,7 +11,6 @@ mod directory;
 mod error;
 mod health;
 mod history;
-mod keys;
 mod list;
 mod maintenance;
 mod members;
@@ -32,7 +31,7 @@ pub use error::OpenError;
 pub use maintenance::maintain;
 pub use options::{Clock, EmbeddedOptions};
 pub use purge::PurgeReport;
-pub use stats::{Histogram, Stats};
+pub use stats::Stats;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

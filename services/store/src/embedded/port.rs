@@ -17,12 +17,12 @@ use tokio::sync::oneshot;
 
 use super::EmbeddedStore;
 use super::error::{Named, Trouble};
-use super::keys::{KeyBuilder, REGISTRY_SUBSCRIPTION, after_prefix, registry_key, state_key};
 use super::list;
 use super::queue::{Chore, LaneName, Work};
 use super::state::{read_head, split_version};
 use super::tables;
 use super::telemetry::{read_latest_of, read_points};
+use crate::keys::{KeyBuilder, REGISTRY_SUBSCRIPTION, after_prefix, registry_key, state_key};
 use crate::rows::{StateKind, decode, decode_state, encode, encode_state};
 
 impl EmbeddedStore {

@@ -7,9 +7,9 @@ use stoker_domain::{Alarm, Command, DeviceKey, Event, Millis, Notification};
 
 use super::error::Trouble;
 use super::history::{Historic, Tables, remove};
-use super::keys::{KeyBuilder, MINTED_LENGTH, after_prefix, read_minted_greatest_first, read_time};
 use super::tables::{self, DAY, Writable};
 use super::telemetry::{TelemetryWriter, forget_step, prune_day_step};
+use crate::keys::{KeyBuilder, MINTED_LENGTH, after_prefix, read_minted_greatest_first, read_time};
 
 /// Rows that one step removes at most: about ten milliseconds of the writer's time.
 pub(super) const STEP_ROWS: usize = 1_000;

@@ -1,7 +1,7 @@
 //! The list of promises, and what a store under test has to offer.
 //!
 //! A promise is a function over a [`Subject`]. It makes organizations of its own and takes slots over as it finds them,
-//! so it runs on a store that holds other things, beside other promises.
+//! so it runs on a store that holds other things, beside other promises; but those of `slots` one at a time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

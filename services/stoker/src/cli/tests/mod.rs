@@ -5,7 +5,8 @@ mod talk;
 use clap::{CommandFactory, Parser};
 use jiff::Timestamp;
 
-use super::{Client, Form, alarm, command, device, event, notification, subscription, telemetry};
+use super::{Client, Failure, Form, With, alarm, attribute, command, device, event};
+use super::{notification, subscription, telemetry};
 use crate::cli::table::Rows;
 
 #[derive(Debug, Parser)]
@@ -31,9 +32,17 @@ fn documented_lines_are_understood() {
         "device add boiler-7 --own-token-file - --server https://stoker.example --output json",
         "device list --state online --site north --tag a -q boil --limit 5000",
         "device list --all -o json",
+        "device list --cursor abc",
+        "devices list",
         "device show boiler-7",
+        "device change boiler-7 --model K300 --no-site --tag a --tag b --renew-token",
+        "device change boiler-7 --no-token --password-file -",
+        "attribute show boiler-7 --scope client",
+        "attribute set boiler-7 --scope shared a=55 b=\"eco\" --text c=eco",
+        "attribute remove boiler-7 --scope server a b",
         "device remove a b c",
-        "device import -",
+        "device delete a",
+        "device import - --skip-existing",
         "command send boiler-7 write_setpoint {\"value\":55} --wait",
         "command send boiler-7 reboot",
         "command send boiler-7 write -",
@@ -48,6 +57,8 @@ fn documented_lines_are_understood() {
         "subscription add hook --webhook https://example.com --secret-file secret",
         "subscription list",
         "subscription show sub-1",
+        "subscription change sub-1 --name day --webhook https://example.com --min-severity minor",
+        "subscription change sub-1 --every-alarm",
         "subscription remove sub-1",
         "event list --device boiler-7 --kind fault --from 2h --to 2026-11-21T10:00:00Z",
         "telemetry latest boiler-7 --keys a,b",
@@ -74,13 +85,22 @@ fn what_makes_no_sense_is_wrong_use() {
         "device list --state gone",
         "device list --limit 0",
         "device list --all --limit 3",
+        "device change boiler-7 --model a --no-model",
+        "device change boiler-7 --renew-token --no-token",
+        "device change boiler-7 --expected-interval-s 40000000",
+        "attribute set boiler-7 a=1",
+        "attribute set boiler-7 --scope client a=1",
+        "attribute set boiler-7 --scope shared",
+        "attribute set boiler-7 --scope shared a=eco",
+        "attribute remove boiler-7 --scope shared",
+        "subscription change sub-1 --every-alarm --site north",
+        "subscription add x --email a@example.com --secret-file f",
         "command send boiler-7",
         "command send boiler-7 m {value:55}",
         "command send boiler-7 m --expires-in-s 0",
         "command show nonsense",
         "alarm ack cmd-0a-12-ff",
         "subscription add nobody",
-        "subscription add hook --webhook https://example.com",
         "event list --from yesterday",
         "status --output yaml",
         "nonsense",
@@ -95,7 +115,8 @@ fn what_holds_for_all_commands_may_stand_anywhere() {
         panic!()
     };
     assert_eq!(with.globals.output, Form::Json);
-    assert_eq!((with.globals.server.as_str(), with.globals.token.as_deref()), ("http://a:1", Some("x")));
+    let platform = with.globals.platform;
+    assert_eq!((platform.server.as_str(), platform.token.as_deref()), ("http://a:1", Some("x")));
 }
 
 #[test]
@@ -125,6 +146,105 @@ fn a_webhooks_secret_comes_from_a_file() {
             "deliver": [{"channel": "webhook", "url": "https://a.b", "secret": "0123456789abcdef"}]
         })
     );
+}
+
+#[test]
+fn a_webhook_without_a_secret_is_wrong_use() {
+    let Ok(Client::Subscription(with)) = parse("subscription add hook --webhook https://a.b") else {
+        panic!()
+    };
+    let subscription::Subscription::Add(add) = with.command else { panic!() };
+    assert!(matches!(add.body(), Err(Failure::Use(_))));
+}
+
+#[test]
+fn a_change_says_what_is_named_and_empties_what_is_to_be_empty() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "the password\n").unwrap();
+    for (line, body) in [
+        (
+            "--model K300 --no-site --tag a --tag b --expected-interval-s 30",
+            serde_json::json!({"model": "K300", "site": null, "tags": ["a", "b"], "expected_interval_s": 30}),
+        ),
+        ("--no-tags --no-token --renew-token", serde_json::Value::Null),
+        ("--no-tags --no-token", serde_json::json!({"tags": null, "token": null})),
+        ("--renew-token --no-password", serde_json::json!({"renew_token": true, "password": null})),
+        (
+            &format!("--password-file {} --no-expected-interval", file.path().display()),
+            serde_json::json!({"password": "the password", "expected_interval_s": null}),
+        ),
+    ] {
+        match parse(&format!("device change b {line}")) {
+            Err(error) => assert!(body.is_null() && error.exit_code() == 2, "{line}: {error}"),
+            Ok(Client::Device(With { command: device::Device::Change(change), .. })) => {
+                assert_eq!(change.body().unwrap(), body, "{line}");
+            }
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_change_of_nothing_is_wrong_use() {
+    let Ok(Client::Device(With { command: device::Device::Change(change), .. })) = parse("device change b")
+    else {
+        panic!()
+    };
+    assert!(matches!(change.body(), Err(Failure::Use(_))));
+    let Ok(Client::Subscription(with)) = parse("subscription change s") else { panic!() };
+    let subscription::Subscription::Change(change) = with.command else { panic!() };
+    assert!(matches!(change.body(), Err(Failure::Use(_))));
+}
+
+#[test]
+fn a_change_of_a_subscription_says_what_is_named() {
+    for (line, body) in [
+        ("--name day", serde_json::json!({"name": "day"})),
+        ("--every-alarm", serde_json::json!({"match": {}})),
+        (
+            "--device a* --min-severity minor --webhook https://a.b",
+            serde_json::json!({"match": {"devices": ["a*"], "min_severity": "minor"},
+                "deliver": [{"channel": "webhook", "url": "https://a.b"}]}),
+        ),
+    ] {
+        let Ok(Client::Subscription(with)) = parse(&format!("subscription change s {line}")) else {
+            panic!()
+        };
+        let subscription::Subscription::Change(change) = with.command else { panic!() };
+        assert_eq!(change.body().unwrap(), body, "{line}");
+    }
+}
+
+#[test]
+fn attributes_are_sent_letter_by_letter_and_each_once() {
+    let body = |line: &str| {
+        let Ok(Client::Attribute(with)) = parse(&format!("attribute set b --scope server {line}")) else {
+            panic!()
+        };
+        let attribute::Attribute::Set(set) = with.command else { panic!() };
+        set.body()
+    };
+    assert_eq!(
+        body(r#"n=1.50 o={"x":[1]} --text t=7"#).unwrap(),
+        r#"{"server":{"n":1.50,"o":{"x":[1]},"t":"7"}}"#
+    );
+    assert!(matches!(body("n=1 --text n=2"), Err(Failure::Use(_))));
+}
+
+#[test]
+fn every_command_that_takes_much_shows_how_it_is_used() {
+    let mut bare = Vec::new();
+    for group in Line::command().get_subcommands() {
+        for command in group.get_subcommands() {
+            let own = command.get_arguments().filter(|argument| !argument.is_global_set()).count();
+            if own > 1 && command.get_after_help().is_none() {
+                bare.push(format!("{} {}", group.get_name(), command.get_name()));
+            }
+        }
+    }
+    // What pages through a list and has nothing else to give needs no example.
+    bare.retain(|name| name != "subscription list");
+    assert!(bare.is_empty(), "no examples: {bare:?}");
 }
 
 fn now() -> Timestamp {
@@ -161,7 +281,7 @@ fn usual_rows_stand_on_one_line_of_eighty_columns() {
         "cleared_at": null, "count": 1
     });
     let shown = lines(&alarm::HEADER, alarm, |view| alarm::row(view, now()));
-    assert_eq!(shown[1], "alm-0a-12-ff boiler-7 critical active 37s flame lost (E42)");
+    assert_eq!(shown[1], "alm-0a-12-ff boiler-7 critical active - 37s flame lost (E42)");
 
     let command = serde_json::json!({
         "id": "cmd-0a-12-ff", "number": 1, "device": "boiler-7", "method": "write_setpoint", "params": {},

@@ -12,7 +12,7 @@ use stoker_domain::{Millis, Point, Value};
 use super::value::{
     CodecError, put_bytes, put_value, put_varint, take, take_raw, take_text, take_value, take_varint,
 };
-use crate::embedded::keys::{KeyBuilder, read_time};
+use crate::keys::{KeyBuilder, read_time};
 
 const FORMAT: u8 = 1;
 

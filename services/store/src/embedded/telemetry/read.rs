@@ -18,8 +18,8 @@ use super::latest::{LatestBytes, LatestEntry, read_latest};
 use super::value::take_value;
 use super::{DayFacts, corrupt, read_day};
 use crate::embedded::error::Trouble;
-use crate::embedded::keys::KeyBuilder;
 use crate::embedded::tables::{self, Bytes, Readable, telemetry_table};
+use crate::keys::KeyBuilder;
 
 fn read_days(txn: &ReadTransaction) -> Result<Vec<(u32, DayFacts)>, Trouble> {
     let mut days = Vec::new();

@@ -9,9 +9,9 @@ use super::chunk::{ChunkReader, build_chunks, chunk_key, in_order};
 use super::latest::{LatestEntry, LatestMap, cut, merge, read_latest, write_latest};
 use super::{DayFacts, corrupt, read_day};
 use crate::embedded::error::Trouble;
-use crate::embedded::keys::KeyBuilder;
 use crate::embedded::stats::Tally;
 use crate::embedded::tables::{self, Bytes, Writable, meta, telemetry_table};
+use crate::keys::KeyBuilder;
 
 /// What the writer remembers between commits. It is thrown away with the writer when a commit fails, so it never says
 /// more than the database.

@@ -13,60 +13,60 @@ use crate::rows::StateKind;
 
 /// A key under construction.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KeyBuilder(Vec<u8>);
+pub(crate) struct KeyBuilder(Vec<u8>);
 
 impl KeyBuilder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Vec::with_capacity(64))
     }
 
-    pub(super) fn of_organization(organization: &OrganizationId) -> Self {
+    pub(crate) fn of_organization(organization: &OrganizationId) -> Self {
         Self::new().id(organization.as_str())
     }
 
-    pub(super) fn of_device(device: &DeviceKey) -> Self {
+    pub(crate) fn of_device(device: &DeviceKey) -> Self {
         Self::of_organization(&device.organization).id(device.device.as_str())
     }
 
     /// An id and its end.
-    pub(super) fn id(mut self, id: &str) -> Self {
+    pub(crate) fn id(mut self, id: &str) -> Self {
         self.0.extend_from_slice(id.as_bytes());
         self.0.push(0);
         self
     }
 
     /// Any text, for comparing as a whole only.
-    pub(super) fn text(self, text: &str) -> Self {
+    pub(crate) fn text(self, text: &str) -> Self {
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
         self.bytes(&length.to_be_bytes()).bytes(text.as_bytes())
     }
 
-    pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
     /// A time, the oldest first.
-    pub(super) fn oldest_first(self, ts: Millis) -> Self {
+    pub(crate) fn oldest_first(self, ts: Millis) -> Self {
         self.bytes(&time_bytes(ts))
     }
 
     /// A time, the newest first.
-    pub(super) fn newest_first(self, ts: Millis) -> Self {
+    pub(crate) fn newest_first(self, ts: Millis) -> Self {
         self.bytes(&time_bytes(ts).map(|byte| !byte))
     }
 
     /// An id made by a slot.
-    pub(super) fn minted(self, id: MintedId) -> Self {
+    pub(crate) fn minted(self, id: MintedId) -> Self {
         self.bytes(&minted_bytes(id))
     }
 
     /// The same, the greatest first.
-    pub(super) fn minted_greatest_first(self, id: MintedId) -> Self {
+    pub(crate) fn minted_greatest_first(self, id: MintedId) -> Self {
         self.bytes(&minted_bytes(id).map(|byte| !byte))
     }
 
-    pub(super) fn build(self) -> Vec<u8> {
+    pub(crate) fn build(self) -> Vec<u8> {
         self.0
     }
 }
@@ -76,14 +76,14 @@ fn time_bytes(ts: Millis) -> [u8; 8] {
 }
 
 /// The time that [`KeyBuilder::oldest_first`] wrote.
-pub(super) fn read_time(bytes: [u8; 8]) -> Millis {
+pub(crate) fn read_time(bytes: [u8; 8]) -> Millis {
     (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
 }
 
 /// Bytes of an id made by a slot, in its own order.
-pub(super) const MINTED_LENGTH: usize = 17;
+pub(crate) const MINTED_LENGTH: usize = 17;
 
-pub(super) fn minted_bytes(id: MintedId) -> [u8; MINTED_LENGTH] {
+pub(crate) fn minted_bytes(id: MintedId) -> [u8; MINTED_LENGTH] {
     let mut bytes = [0; MINTED_LENGTH];
     bytes[0] = id.slot.0;
     bytes[1..9].copy_from_slice(&id.epoch.0.to_be_bytes());
@@ -92,7 +92,7 @@ pub(super) fn minted_bytes(id: MintedId) -> [u8; MINTED_LENGTH] {
 }
 
 /// The id that [`KeyBuilder::minted`] wrote.
-pub(super) fn read_minted(bytes: &[u8]) -> Option<MintedId> {
+pub(crate) fn read_minted(bytes: &[u8]) -> Option<MintedId> {
     let (slot, rest) = bytes.split_first()?;
     let (epoch, counter) = rest.split_at_checked(8)?;
     Some(MintedId {
@@ -103,13 +103,13 @@ pub(super) fn read_minted(bytes: &[u8]) -> Option<MintedId> {
 }
 
 /// The id that [`KeyBuilder::minted_greatest_first`] wrote.
-pub(super) fn read_minted_greatest_first(bytes: &[u8]) -> Option<MintedId> {
+pub(crate) fn read_minted_greatest_first(bytes: &[u8]) -> Option<MintedId> {
     let bytes: [u8; MINTED_LENGTH] = bytes.try_into().ok()?;
     read_minted(&bytes.map(|byte| !byte))
 }
 
 /// The first key after all that begin with `prefix`; unbounded when there is none.
-pub(super) fn after_prefix(prefix: &[u8]) -> Bound<Vec<u8>> {
+pub(crate) fn after_prefix(prefix: &[u8]) -> Bound<Vec<u8>> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {
@@ -121,7 +121,7 @@ pub(super) fn after_prefix(prefix: &[u8]) -> Bound<Vec<u8>> {
 }
 
 /// The key of a state row in its slot.
-pub(super) fn state_key(slot: Slot, key: &StateKey) -> Vec<u8> {
+pub(crate) fn state_key(slot: Slot, key: &StateKey) -> Vec<u8> {
     let builder = KeyBuilder::new().bytes(&[slot.0, StateKind::of(key) as u8]);
     match key {
         StateKey::Device(key)
@@ -136,10 +136,10 @@ pub(super) fn state_key(slot: Slot, key: &StateKey) -> Vec<u8> {
 }
 
 /// First byte of a subscription's registry key.
-pub(super) const REGISTRY_SUBSCRIPTION: u8 = 2;
+pub(crate) const REGISTRY_SUBSCRIPTION: u8 = 2;
 
 /// The key of a registry row.
-pub(super) fn registry_key(key: &RegistryKey) -> Vec<u8> {
+pub(crate) fn registry_key(key: &RegistryKey) -> Vec<u8> {
     match key {
         RegistryKey::Token(hash) => KeyBuilder::new().bytes(&[1]).bytes(&hash.0),
         RegistryKey::Subscription(organization, id) => {

@@ -1,0 +1,175 @@
+//! One request to the database: its turn, its count, its error.
+
+use scylla::errors::ExecutionError;
+use scylla::response::PagingState;
+use scylla::response::query_result::{QueryResult, QueryRowsResult};
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::batch::{Batch, BatchStatement, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::Row;
+use stoker_domain::ports::store::StoreError;
+
+use super::CassandraStore;
+use super::connect::never_again;
+use super::lanes::Lane;
+
+/// Rows of one batch on one partition.
+pub(super) const BATCH_ROWS: usize = 200;
+/// Bytes of it: what a node takes in one go without its neighbours noticing.
+pub(super) const BATCH_BYTES: usize = 64 << 10;
+
+/// How a conditional write ended.
+#[derive(Debug)]
+pub(super) enum Applied {
+    /// It was carried out.
+    Yes,
+    /// It was not; a column of the row that is there, as the caller asked for it.
+    No(Option<i64>),
+}
+
+/// The values of one statement of a batch.
+pub(super) type Values = Box<dyn SerializeRow + Send + Sync>;
+
+impl CassandraStore {
+    fn counted<T>(&self, action: &str, result: Result<T, ExecutionError>) -> Result<T, StoreError> {
+        self.counters.request(result.is_ok());
+        result.map_err(|error| {
+            let error = self.place.trouble(action, &error);
+            if matches!(error, StoreError::Overloaded(_)) {
+                self.counters.count(|counters| &counters.overloaded, 1);
+            }
+            error
+        })
+    }
+
+    /// Waits for a turn; says so when there was none.
+    pub(super) async fn turn<'a>(
+        &self,
+        lane: &'a Lane,
+    ) -> Result<tokio::sync::SemaphorePermit<'a>, StoreError> {
+        lane.turn().await.inspect_err(|error| {
+            if matches!(error, StoreError::Overloaded(_)) {
+                self.counters.count(|counters| &counters.overloaded, 1);
+            }
+        })
+    }
+
+    /// Reads at most as many rows as the statement's own limit.
+    pub(super) async fn read(
+        &self,
+        action: &str,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<QueryRowsResult, StoreError> {
+        let _turn = self.turn(&self.reads).await?;
+        let began = std::time::Instant::now();
+        let result = Box::pin(self.session.execute_unpaged(statement, values)).await;
+        self.counters.read(began.elapsed());
+        self.counted(action, result)?.into_rows_result().map_err(|error| self.place.odd(action, error))
+    }
+
+    /// Reads all rows, page by page.
+    pub(super) async fn read_all(
+        &self,
+        action: &str,
+        statement: &PreparedStatement,
+        values: impl SerializeRow + Clone,
+        mut each: impl FnMut(QueryRowsResult) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut state = PagingState::start();
+        loop {
+            let _turn = self.turn(&self.reads).await?;
+            let began = std::time::Instant::now();
+            let page =
+                Box::pin(self.session.execute_single_page(statement, values.clone(), state.clone())).await;
+            self.counters.read(began.elapsed());
+            let (result, next) = self.counted(action, page)?;
+            each(result.into_rows_result().map_err(|error| self.place.odd(action, error))?)?;
+            match next.into_paging_control_flow() {
+                std::ops::ControlFlow::Break(()) => return Ok(()),
+                std::ops::ControlFlow::Continue(next) => state = next,
+            }
+        }
+    }
+
+    /// One write that may be sent again, with our own timestamp unless the statement itself has one.
+    pub(super) async fn write(
+        &self,
+        lane: &Lane,
+        action: &str,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+        stamp: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let _turn = self.turn(lane).await?;
+        let mut statement = statement.clone();
+        statement.set_timestamp(stamp);
+        let result = Box::pin(self.session.execute_unpaged(&statement, values)).await;
+        self.counted(action, result).map(drop)
+    }
+
+    /// Writes rows of one partition together; they may be sent again. More than [`BATCH_ROWS`] are for the caller to
+    /// split.
+    pub(super) async fn write_rows<V: SerializeRow>(
+        &self,
+        lane: &Lane,
+        action: &str,
+        statement: &PreparedStatement,
+        mut rows: Vec<V>,
+        stamp: Option<i64>,
+    ) -> Result<(), StoreError> {
+        if rows.len() <= 1 {
+            return match rows.pop() {
+                Some(row) => self.write(lane, action, statement, row, stamp).await,
+                None => Ok(()),
+            };
+        }
+        let statements = vec![BatchStatement::from(statement.clone()); rows.len()];
+        // Of one partition, so it needs no log to be whole.
+        let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
+        batch.set_timestamp(stamp);
+        batch.set_is_idempotent(true);
+        let _turn = self.turn(lane).await?;
+        let result = Box::pin(self.session.batch(&batch, rows)).await;
+        self.counted(action, result).map(drop)
+    }
+
+    /// One conditional write. The turn is the caller's affair: commits wait longer.
+    pub(super) async fn conditional(
+        &self,
+        action: &str,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+        column: &str,
+    ) -> Result<Applied, StoreError> {
+        let result = Box::pin(self.session.execute_unpaged(statement, values)).await;
+        self.applied(action, self.counted(action, result)?, column)
+    }
+
+    /// Conditional writes of one partition, all or nothing.
+    pub(super) async fn conditional_batch(
+        &self,
+        action: &str,
+        statements: Vec<BatchStatement>,
+        values: Vec<Values>,
+        column: &str,
+    ) -> Result<Applied, StoreError> {
+        let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
+        batch.set_retry_policy(Some(never_again()));
+        let result = Box::pin(self.session.batch(&batch, values)).await;
+        self.applied(action, self.counted(action, result)?, column)
+    }
+
+    fn applied(&self, action: &str, result: QueryResult, column: &str) -> Result<Applied, StoreError> {
+        let rows = result.into_rows_result().map_err(|error| self.place.odd(action, error))?;
+        let index = rows.column_specs().get_by_name(column).map(|(index, _)| index);
+        let row = rows.first_row::<Row>().map_err(|error| self.place.odd(action, error))?;
+        let get = |index: Option<usize>| index.and_then(|index| row.columns.get(index)?.as_ref());
+        // The first column always is whether it was applied.
+        match get(Some(0)).and_then(scylla::value::CqlValue::as_boolean) {
+            Some(true) => Ok(Applied::Yes),
+            Some(false) => Ok(Applied::No(get(index).and_then(scylla::value::CqlValue::as_bigint))),
+            None => Err(self.place.odd(action, "the answer does not say whether it was applied")),
+        }
+    }
+}
