@@ -29,6 +29,8 @@ const WITHIN: Duration = Duration::from_secs(2);
 const ANNOUNCE_WITHIN: Duration = Duration::from_secs(5);
 /// Connections say within this time what they hold; one that does not is asked at the next beat.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
+/// What health calls the cores.
+const THING: &str = "core";
 /// Sessions in one announcement.
 const SESSIONS_AT_ONCE: usize = 1_000;
 
@@ -106,6 +108,7 @@ pub(crate) async fn run(
         // Another number than that of a namesake.
         beat: 1,
     };
+    beating.shared.health.waiting(THING, "none has answered yet");
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -163,7 +166,10 @@ impl Beating {
         }
         let addresses: Vec<String> =
             heard.iter().flat_map(|(_, reply)| &reply.cores).map(|core| core.address.clone()).collect();
-        if !heard.is_empty() {
+        if heard.is_empty() {
+            self.shared.health.waiting(THING, "none has answered");
+        } else {
+            self.shared.health.ready(THING);
             self.beats.cores.learn(&addresses);
         }
         self.announce(heard).await;

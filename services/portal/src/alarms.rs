@@ -232,6 +232,7 @@ pub(crate) async fn list(
     let after: Option<(Millis, String)> = position(query.cursor.as_deref(), KIND)?;
     let (after_raised_at, after_id) = after.unzip();
     let request = wire::ListAlarmsRequest {
+        here_only: false,
         organization: app.organization.to_string(),
         state: query.state.map(|state| match state {
             AlarmState::Active => wire::AlarmState::Active.into(),

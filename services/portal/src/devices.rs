@@ -323,6 +323,7 @@ pub(crate) async fn list(
     Query(query): Query<DevicesQuery>,
 ) -> Result<axum::Json<List<Device>>, Problem> {
     let request = wire::ListDevicesRequest {
+        here_only: false,
         organization: app.organization.to_string(),
         after: position(query.cursor.as_deref(), KIND)?,
         limit: query.limit.unwrap_or_default().0.0,

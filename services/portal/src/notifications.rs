@@ -171,6 +171,7 @@ pub(crate) async fn list(
         NotificationState::Failed => wire::NotificationState::Failed.into(),
     });
     let request = wire::ListNotificationsRequest {
+        here_only: false,
         organization: app.organization.to_string(),
         alarm: query.alarm.map(|alarm| alarm.0.to_string()),
         state,

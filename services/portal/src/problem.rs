@@ -79,7 +79,10 @@ impl Problem {
             // Waiting does not help against a limit on what is stored; removing something does.
             K::LimitReached => (StatusCode::CONFLICT, "A limit of the platform is reached"),
             K::Conflict => (StatusCode::CONFLICT, "Somebody else changed it at the same time"),
-            K::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "The platform cannot answer now"),
+            // Said among cores only.
+            K::Unavailable | K::NotOwner => {
+                (StatusCode::SERVICE_UNAVAILABLE, "The platform cannot answer now")
+            }
             K::Unauthenticated => (StatusCode::UNAUTHORIZED, "The credential is missing or wrong"),
             K::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "A fault of the platform"),
         };

@@ -46,7 +46,7 @@ pub(crate) struct CoreStatus {
 #[utoipa::path(get, path = "/status", operation_id = "getStatus", tag = "platform",
     responses((status = 200, description = "Versions and counts", body = Status)))]
 pub(crate) async fn show(State(app): State<App>) -> Result<axum::Json<Status>, Problem> {
-    let reply = app.core.get_status(wire::GetStatusRequest {}).await?;
+    let reply = app.core.get_status(wire::GetStatusRequest::default()).await?;
     Ok(axum::Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         core: CoreStatus {

@@ -5,6 +5,10 @@ mod config;
 mod data_dir;
 mod demo;
 mod files;
+mod listen;
+mod metrics;
+mod parts;
+mod serve;
 mod signals;
 mod up;
 
@@ -31,6 +35,13 @@ Examples:
   stoker up --data-dir /var/lib/stoker --config /etc/stoker.yaml
   stoker up --mqtt 0.0.0.0:1883 --http 127.0.0.1:9000";
 
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  stoker core --config stoker.yaml
+  STOKER__BUS__URL=amqp://rabbitmq:5672 stoker gateway --config stoker.yaml
+
+One file serves all of them: each reads what it needs. docs/services.md says what goes in it.";
+
 const CONFIG_EXAMPLES: &str = "\
 Examples:
   stoker config check stoker.yaml && stoker up --config stoker.yaml";
@@ -54,6 +65,18 @@ enum Command {
     /// Run the whole platform in one process
     #[command(after_help = UP_EXAMPLES)]
     Up(Box<up::Up>),
+    /// Run the part that owns the devices' state, over Cassandra and RabbitMQ
+    #[command(after_help = SERVE_EXAMPLES)]
+    Core(serve::Serve),
+    /// Run the part that devices connect to
+    #[command(after_help = SERVE_EXAMPLES)]
+    Gateway(serve::Serve),
+    /// Run the part that delivers notifications
+    #[command(after_help = SERVE_EXAMPLES)]
+    Notifier(serve::Serve),
+    /// Run the HTTP API and the console
+    #[command(after_help = SERVE_EXAMPLES)]
+    Portal(serve::Serve),
     /// Run simulated boilers against a platform
     Sim(demo::SimArguments),
     /// Look at the configuration
@@ -111,6 +134,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             demo::said(&String::from_utf8_lossy(&text))?;
         }
         Command::Up(up) => runtime()?.block_on(Box::pin(up.run()))?,
+        Command::Core(serve) => runtime()?.block_on(serve.run(serve::Role::Core))?,
+        Command::Gateway(serve) => runtime()?.block_on(serve.run(serve::Role::Gateway))?,
+        Command::Notifier(serve) => runtime()?.block_on(serve.run(serve::Role::Notifier))?,
+        Command::Portal(serve) => runtime()?.block_on(serve.run(serve::Role::Portal))?,
         Command::Sim(sim) => runtime()?.block_on(Box::pin(sim.run()))?,
         Command::Client(client) => return Ok(runtime()?.block_on(Box::pin(cli::run(client)))),
     }

@@ -105,7 +105,7 @@ impl Fleet {
             ..wire::ListAlarmsRequest::default()
         };
         let (status, devices, alarms) = tokio::try_join!(
-            app.core.get_status(wire::GetStatusRequest {}),
+            app.core.get_status(wire::GetStatusRequest::default()),
             app.core.list_devices(devices),
             app.core.list_alarms(alarms),
         )?;

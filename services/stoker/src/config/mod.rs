@@ -17,12 +17,71 @@ pub(crate) struct Configuration {
     pub(crate) portal: Portal,
     pub(crate) admin: Admin,
     pub(crate) silence: Silence,
+    pub(crate) cassandra: Cassandra,
+    pub(crate) bus: Bus,
+    pub(crate) core: Core,
+}
+
+/// `cassandra.…`
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cassandra {
+    /// Some of the nodes, `host` or `host:port`.
+    pub(crate) contact_points: Vec<String>,
+    pub(crate) keyspace: Option<String>,
+    pub(crate) datacenter: Option<String>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    /// Replicas, when the keyspace has to be made.
+    pub(crate) replication_factor: Option<u8>,
+}
+
+impl std::fmt::Debug for Cassandra {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cassandra")
+            .field("contact_points", &self.contact_points)
+            .field("keyspace", &self.keyspace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `bus.…`
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Bus {
+    /// `amqp://user:password@host:port/vhost`
+    pub(crate) url: Option<String>,
+    /// What the names of all queues begin with.
+    pub(crate) prefix: Option<String>,
+}
+
+impl std::fmt::Debug for Bus {
+    /// The URL may carry a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bus").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// `core.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Core {
+    pub(crate) listen: Option<String>,
+    /// Where the others reach it, when that is not where it listens.
+    pub(crate) advertise: Option<String>,
+    /// The name of its shard, for people.
+    pub(crate) shard: Option<String>,
+    /// The slots that it may own, such as `0-127`.
+    pub(crate) slots: Option<String>,
 }
 
 /// `notifier.…`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Notifier {
+    /// Some of the cores, `host:port`.
+    pub(crate) cores: Vec<String>,
     pub(crate) email: Option<Email>,
     pub(crate) webhook: Webhook,
 }
@@ -54,6 +113,8 @@ pub(crate) struct Webhook {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Gateway {
+    /// Some of the cores, `host:port`.
+    pub(crate) cores: Vec<String>,
     pub(crate) mqtt: Door,
     pub(crate) mqtts: SecureDoor,
     pub(crate) ws: Door,
@@ -81,6 +142,8 @@ pub(crate) struct SecureDoor {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Portal {
+    /// Some of the cores, `host:port`.
+    pub(crate) cores: Vec<String>,
     pub(crate) listen: Option<String>,
 }
 
@@ -130,7 +193,8 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::E
 }
 
 /// Lists may come from the environment with commas between.
-const LISTS: [&str; 1] = ["notifier.webhook.allow"];
+const LISTS: [&str; 5] =
+    ["notifier.webhook.allow", "cassandra.contact_points", "gateway.cores", "notifier.cores", "portal.cores"];
 
 impl Configuration {
     /// Reads the file, if one is given, and the environment: `STOKER__SECTION__KEY`.

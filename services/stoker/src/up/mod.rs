@@ -1,7 +1,6 @@
 //! `stoker up`: gateway, core, notifier and portal in one process, on an embedded store and an in-process bus.
 
-mod listen;
-mod metrics;
+mod ports;
 mod wire;
 
 use std::path::PathBuf;
@@ -12,11 +11,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use stoker_bus::InProcessBus;
 use stoker_core::{Core, CoreConfig, Membership};
-use stoker_domain::Settings;
-use stoker_domain::model::MemberId;
 use stoker_domain::payload::PayloadLimits;
 use stoker_gateway::{GatewayConfig, GatewayStats};
-use stoker_notifier::{EmailConfig, Notifier, NotifierConfig};
+use stoker_notifier::Notifier;
 use stoker_portal::PortalConfig;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
@@ -27,9 +24,13 @@ use stoker_telemetry::{Clock, Health, PrivatePort, Supervisor, TaskDied};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Configuration;
+use crate::metrics::Metrics;
+use crate::parts::{member, notifier, settings};
 use crate::{data_dir, signals};
-use listen::Ports;
+use ports::Ports;
 
+/// One process on one machine: whoever tries it out has the receiver of webhooks beside it.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 /// How often retention is carried out.
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 /// How long established connections may take to end.
@@ -68,37 +69,6 @@ pub(crate) struct Up {
     pub(crate) admin: Option<String>,
 }
 
-/// A fresh name for this process.
-fn member() -> Result<MemberId> {
-    let random = getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    Ok(MemberId::new(&format!("m{random:016x}"))?)
-}
-
-fn settings(configuration: &Configuration) -> Settings {
-    let mut settings = Settings::default();
-    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    if let Some(after) = configuration.silence.after {
-        settings.silence_after_ms = millis(after);
-    }
-    if let Some(grace) = configuration.silence.grace {
-        settings.silence_grace_ms = millis(grace);
-    }
-    settings
-}
-
-fn notifier(configuration: &Configuration) -> Result<Notifier> {
-    let email = configuration.notifier.email.clone();
-    let mut allow = configuration.notifier.webhook.allow.clone();
-    // One process on one machine: whoever tries it out has the receiver beside it.
-    allow.extend(["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
-    let config = NotifierConfig {
-        email: email.map(|email| EmailConfig { smtp_url: email.smtp_url, from: email.from }),
-        webhook_allow: allow,
-        ..NotifierConfig::default()
-    };
-    Notifier::new(&config).context("the notifier's configuration is wrong")
-}
-
 impl Up {
     /// Serves until a signal ends it.
     ///
@@ -114,7 +84,7 @@ impl Up {
         data_dir::check(&directory)?;
         signals::raise_file_limit();
         let ports = Ports::open(&self, &configuration, &directory).await?;
-        let notifier = notifier(&configuration)?;
+        let notifier = notifier(&configuration, &LOOPBACK)?;
         let store = open_store(directory.clone()).await?;
         let token_file =
             configuration.admin.token_file.clone().unwrap_or_else(|| directory.join(data_dir::TOKEN_FILE));
@@ -180,7 +150,8 @@ impl Platform {
         back.run("grpc", wire::serve(listener, core.services(), back_end.clone()));
         back.run("core", core.run());
         let stats = Arc::new(GatewayStats::default());
-        let registry = metrics::registry(stats.clone(), store.clone(), bus.clone(), notifier.stats());
+        let metrics = Metrics::new().gateway(stats.clone()).embedded_store(store.clone());
+        let registry = metrics.in_process_bus(bus.clone()).notifier(notifier.stats()).registry();
         let private = PrivatePort { health: health.clone(), registry };
         back.run("private port", private.run(ports.admin, back_end.clone()));
         let (kept, end) = (store.clone(), back_end.clone());
@@ -209,8 +180,8 @@ impl Platform {
             drain: DRAIN,
             beats: None,
         };
-        let (mqtt, http) = (ports.mqtt_address, ports.http_address);
-        front.run("gateway", stoker_gateway::run(gateway, ports.devices, stats, front_end.clone()));
+        let (mqtt, http) = (ports.doors.mqtt, ports.http_address);
+        front.run("gateway", stoker_gateway::run(gateway, ports.doors.listeners, stats, front_end.clone()));
         let core = NotifierServiceClient::new(connector.channel());
         front.run("notifier", notifier.run(bus.clone(), core, front_end.clone()));
         let core = PortalServiceClient::new(connector.channel())

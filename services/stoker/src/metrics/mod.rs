@@ -1,12 +1,15 @@
 //! What the private port shows, read from each part's own counters when it is asked for.
 
+mod cassandra;
+mod rabbit;
+
 use std::fmt;
 use std::sync::Arc;
 
-use stoker_bus::InProcessBus;
+use stoker_bus::{InProcessBus, RabbitBus};
 use stoker_gateway::GatewayStats;
 use stoker_notifier::NotifierStats;
-use stoker_store::EmbeddedStore;
+use stoker_store::{CassandraStore, EmbeddedStore};
 use stoker_telemetry::metrics::collector::Collector;
 use stoker_telemetry::metrics::encoding::{DescriptorEncoder, EncodeMetric};
 use stoker_telemetry::metrics::metrics::counter::ConstCounter;
@@ -14,31 +17,56 @@ use stoker_telemetry::metrics::metrics::gauge::ConstGauge;
 use stoker_telemetry::metrics::metrics::info::Info;
 use stoker_telemetry::metrics::registry::Registry;
 
-/// The counters of all parts.
-struct Parts {
-    gateway: Arc<GatewayStats>,
-    store: Arc<EmbeddedStore>,
-    bus: Arc<InProcessBus>,
-    notifier: Arc<NotifierStats>,
-}
+/// What a process shows: the counters of its parts.
+pub(crate) struct Metrics(Registry);
 
-impl fmt::Debug for Parts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Parts")
+impl Metrics {
+    /// Which version runs, and nothing else yet.
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("stoker");
+        registry.register("build", "What runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        Self(registry)
     }
-}
 
-/// A registry that shows them.
-pub(super) fn registry(
-    gateway: Arc<GatewayStats>,
-    store: Arc<EmbeddedStore>,
-    bus: Arc<InProcessBus>,
-    notifier: Arc<NotifierStats>,
-) -> Registry {
-    let mut registry = Registry::with_prefix("stoker");
-    registry.register("build", "What runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
-    registry.register_collector(Box::new(Parts { gateway, store, bus, notifier }));
-    registry
+    fn with(mut self, part: impl Collector) -> Self {
+        self.0.register_collector(Box::new(part));
+        self
+    }
+
+    /// With a gateway's.
+    pub(crate) fn gateway(self, stats: Arc<GatewayStats>) -> Self {
+        self.with(Gateway(stats))
+    }
+
+    /// With the embedded store's.
+    pub(crate) fn embedded_store(self, store: Arc<EmbeddedStore>) -> Self {
+        self.with(Embedded(store))
+    }
+
+    /// With those of the store on Cassandra.
+    pub(crate) fn cassandra(self, store: Arc<CassandraStore>) -> Self {
+        self.with(cassandra::Cassandra(store))
+    }
+
+    /// With those of the bus in this process.
+    pub(crate) fn in_process_bus(self, bus: Arc<InProcessBus>) -> Self {
+        self.with(InProcess(bus))
+    }
+
+    /// With those of the way to RabbitMQ.
+    pub(crate) fn rabbit(self, bus: RabbitBus) -> Self {
+        self.with(rabbit::Rabbit(bus))
+    }
+
+    /// With a notifier's.
+    pub(crate) fn notifier(self, stats: Arc<NotifierStats>) -> Self {
+        self.with(Notifier(stats))
+    }
+
+    /// All of them.
+    pub(crate) fn registry(self) -> Registry {
+        self.0
+    }
 }
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
@@ -55,10 +83,19 @@ fn count(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
 
-impl Collector for Parts {
+/// A gateway's counters.
+struct Gateway(Arc<GatewayStats>);
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gateway")
+    }
+}
+
+impl Collector for Gateway {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let to = &mut encoder;
-        let gateway = self.gateway.snapshot();
+        let gateway = self.0.snapshot();
         gauge(to, "gateway_connections", "Connections open now", gateway.connections)?;
         for (transport, open) in [
             ("mqtt", gateway.connections_mqtt),
@@ -121,7 +158,23 @@ impl Collector for Parts {
             gateway.topics_rejected,
         )?;
         counter(to, "gateway_commands_sent", "Commands written to devices", gateway.commands_sent)?;
-        let store = self.store.stats();
+        Ok(())
+    }
+}
+
+/// The embedded store's counters.
+struct Embedded(Arc<EmbeddedStore>);
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Embedded")
+    }
+}
+
+impl Collector for Embedded {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let to = &mut encoder;
+        let store = self.0.stats();
         counter(to, "store_transactions", "Durable transactions", store.transactions)?;
         counter(to, "store_requests", "Requests answered by the writer", store.requests)?;
         counter(to, "store_slot_commits", "Commits of slots that went in", store.commits)?;
@@ -133,10 +186,42 @@ impl Collector for Parts {
         counter(to, "store_reads", "Reads carried out", store.reads)?;
         gauge(to, "store_waiting", "Requests that wait for the writer", store.waiting)?;
         gauge(to, "store_last_commit_microseconds", "Time of the last transaction", store.last_commit_us)?;
-        let bus = self.bus.snapshot();
+        Ok(())
+    }
+}
+
+/// The counters of the bus in this process.
+struct InProcess(Arc<InProcessBus>);
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InProcess")
+    }
+}
+
+impl Collector for InProcess {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let to = &mut encoder;
+        let bus = self.0.snapshot();
         gauge(to, "bus_work_waiting", "Attempts that no notifier has yet", count(bus.work_waiting))?;
         gauge(to, "bus_work_unacknowledged", "Attempts that a notifier has", count(bus.work_unacknowledged))?;
-        let notifier = self.notifier.snapshot();
+        Ok(())
+    }
+}
+
+/// A notifier's counters.
+struct Notifier(Arc<NotifierStats>);
+
+impl fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notifier")
+    }
+}
+
+impl Collector for Notifier {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let to = &mut encoder;
+        let notifier = self.0.snapshot();
         gauge(to, "notifier_held", "Attempts taken and not settled", notifier.held)?;
         counter(
             to,

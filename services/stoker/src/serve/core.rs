@@ -1,0 +1,113 @@
+//! `stoker core`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use stoker_core::{Core, CoreConfig, CoreServices, Membership};
+use stoker_domain::ownership::SlotRange;
+use stoker_link::{Link, WINDOW, tcp};
+use stoker_store::{CassandraOptions, CassandraStore};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+use super::{Process, Role, began, host, join_bus, private_port, required};
+use crate::config::{self, Configuration};
+use crate::listen::open;
+use crate::metrics::Metrics;
+use crate::parts::settings;
+
+const LISTEN: &str = "0.0.0.0:7400";
+const KEYSPACE: &str = "stoker";
+const DATACENTER: &str = "datacenter1";
+
+/// Where the others reach this core.
+fn advertised(core: &config::Core, listens: SocketAddr) -> Result<String> {
+    match &core.advertise {
+        Some(address) => Ok(address.clone()),
+        None if listens.ip().is_unspecified() => bail!(
+            "core.advertise is not configured: core listens on {listens}, which tells nobody where it is; give an \
+             address that the other services reach, such as 10.0.0.7:7400"
+        ),
+        None => Ok(listens.to_string()),
+    }
+}
+
+fn options(cassandra: &config::Cassandra) -> Result<CassandraOptions> {
+    required(cassandra.contact_points.first(), "cassandra.contact_points")?;
+    let text = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
+    let mut options = CassandraOptions::new(
+        cassandra.contact_points.clone(),
+        text(&cassandra.keyspace, KEYSPACE),
+        text(&cassandra.datacenter, DATACENTER),
+    );
+    options.username.clone_from(&cassandra.username);
+    options.password.clone_from(&cassandra.password);
+    if let Some(replicas) = cassandra.replication_factor {
+        options.replication_factor = replicas;
+    }
+    Ok(options)
+}
+
+pub(super) async fn run(configuration: Configuration) -> Result<()> {
+    let mut process = Process::new()?;
+    let of_core = &configuration.core;
+    let slots = match &of_core.slots {
+        Some(slots) => slots.parse::<SlotRange>().context("core.slots is wrong")?,
+        None => SlotRange::ALL,
+    };
+    let options = options(&configuration.cassandra)?;
+    let (listener, address) =
+        open("cores and their clients", "core.listen", of_core.listen.as_deref().unwrap_or(LISTEN)).await?;
+    let advertised = advertised(of_core, address)?;
+    process.health.waiting("store", "it is being opened");
+    let bus = join_bus(&mut process, &configuration, Role::Core).await?;
+    let store = CassandraStore::open(options).await.context("Cassandra could not be opened")?;
+    let store = Arc::new(store);
+    process.health.ready("store");
+    let metrics = Metrics::new().cassandra(store.clone()).rabbit(bus.clone());
+    let private = private_port(&mut process, &configuration, metrics).await?;
+    let shard = of_core.shard.as_deref().map(|shard| format!("{shard}/")).unwrap_or_default();
+    let config = CoreConfig {
+        store: store.clone(),
+        bus: Arc::new(bus.clone()),
+        clock: process.clock,
+        settings: settings(&configuration),
+        member: process.member.clone(),
+        membership: Membership::Shared {
+            slots,
+            address: advertised.clone(),
+            host: format!("{shard}{}", host()),
+            link: Link::new(tcp()),
+        },
+        health: process.health.clone(),
+    };
+    let core = Core::start(config, process.front_end()).await.context("core could not start")?;
+    let CoreServices { gateway, portal, notifier, peer, member } = core.services();
+    let end = process.back_end();
+    let serving = Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .tcp_nodelay(true)
+        .add_service(gateway)
+        .add_service(portal)
+        .add_service(notifier)
+        .add_service(peer)
+        .add_service(member)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { end.cancelled().await });
+    // Until the slots are handed on, requests are still passed to their new owners.
+    process.back("grpc", serving);
+    process.front("core", core.run());
+    began(
+        Role::Core,
+        &process.member,
+        &format!("{address} for slots {slots}, reached at {advertised}"),
+        private,
+    );
+    process
+        .run(move || {
+            bus.close();
+            store.close();
+        })
+        .await
+}

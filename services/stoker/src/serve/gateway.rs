@@ -1,0 +1,50 @@
+//! `stoker gateway`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use stoker_domain::payload::PayloadLimits;
+use stoker_gateway::{Beats, GatewayConfig, GatewayStats};
+use stoker_link::{Link, MESSAGE_MOST, tcp};
+use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
+use stoker_protocol::session::Limits;
+
+use super::{Process, Role, began, cores, host, join_bus, private_port};
+use crate::config::Configuration;
+use crate::listen::{Defaults, Doors};
+use crate::metrics::Metrics;
+use crate::signals;
+
+/// How long established connections may take to end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(configuration: Configuration) -> Result<()> {
+    let mut process = Process::new()?;
+    let cores = cores(&configuration.gateway.cores, "gateway.cores")?;
+    let defaults = Defaults { mqtt: "0.0.0.0:1883", ws: None, certificates: None };
+    let doors = Doors::open(&configuration.gateway, &defaults).await?;
+    let bus = join_bus(&mut process, &configuration, Role::Gateway).await?;
+    let stats = Arc::new(GatewayStats::default());
+    let metrics = Metrics::new().gateway(stats.clone()).rabbit(bus.clone());
+    let private = private_port(&mut process, &configuration, metrics).await?;
+    let link = Link::new(tcp());
+    let config = GatewayConfig {
+        core: GatewayServiceClient::new(link.to_any(&cores)).max_decoding_message_size(MESSAGE_MOST),
+        readings: GatewayServiceClient::new(link.to_any(&cores)),
+        bus: Arc::new(bus.clone()),
+        clock: process.clock,
+        member: process.member.clone(),
+        health: process.health.clone(),
+        limits: Limits::default(),
+        payload_limits: PayloadLimits::default(),
+        max_connections: signals::connections_most(),
+        drain: DRAIN,
+        beats: Some(Beats { link, cores, address: doors.mqtt.to_string(), host: host() }),
+    };
+    let what = doors.urls.join(" ");
+    let end = process.front_end();
+    process.front("gateway", stoker_gateway::run(config, doors.listeners, stats, end));
+    began(Role::Gateway, &process.member, &what, private);
+    process.run(move || bus.close()).await
+}

@@ -1,0 +1,145 @@
+//! The services in processes of their own: `stoker core`, `gateway`, `notifier`, `portal`.
+
+mod core;
+mod gateway;
+mod heartbeat;
+mod notifier;
+mod portal;
+mod process;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use stoker_bus::{BrokerUrl, Prefix, RabbitBus, RabbitConfig};
+use stoker_domain::model::MemberId;
+use stoker_link::Cores;
+use stoker_telemetry::PrivatePort;
+
+use crate::config::Configuration;
+use crate::listen::open;
+use crate::metrics::Metrics;
+use process::Process;
+
+/// Which service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Core,
+    Gateway,
+    Notifier,
+    Portal,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Gateway => "gateway",
+            Self::Notifier => "notifier",
+            Self::Portal => "portal",
+        }
+    }
+}
+
+/// One service of the platform in a process of its own.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The configuration; the environment (STOKER__SECTION__KEY) stands over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Serve {
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    /// What could not be started, or the task that died.
+    pub(crate) async fn run(self, role: Role) -> Result<()> {
+        let configuration = Configuration::read(self.config.as_deref())?;
+        crate::signals::raise_file_limit();
+        match role {
+            Role::Core => Box::pin(core::run(configuration)).await,
+            Role::Gateway => Box::pin(gateway::run(configuration)).await,
+            Role::Notifier => Box::pin(notifier::run(configuration)).await,
+            Role::Portal => Box::pin(portal::run(configuration)).await,
+        }
+    }
+}
+
+/// What is asked for by a key that has to be there.
+fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> {
+    let variable = format!("STOKER__{}", key.to_uppercase().replace('.', "__"));
+    value.with_context(|| {
+        format!("{key} is not configured: give it in the file of --config, or by {variable}")
+    })
+}
+
+/// The cores of the configuration.
+fn cores(configured: &[String], key: &str) -> Result<Cores> {
+    required(configured.first(), key)?;
+    if let Some(wrong) = configured.iter().find(|address| !address.contains(':')) {
+        bail!("{key}: {wrong:?} is no address such as core-1:7400");
+    }
+    Ok(Cores::new(configured.to_vec()))
+}
+
+/// The machine's name, for people.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// Joins the bus. What keeps it alive runs until all else has ended.
+async fn join_bus(process: &mut Process, configuration: &Configuration, role: Role) -> Result<RabbitBus> {
+    let url: BrokerUrl =
+        required(configuration.bus.url.as_ref(), "bus.url")?.parse().context("bus.url is wrong")?;
+    let mut config = RabbitConfig::new(url, format!("{} {}", role.as_str(), process.member));
+    if let Some(prefix) = &configuration.bus.prefix {
+        config.prefix = prefix.parse::<Prefix>().context("bus.prefix is wrong")?;
+    }
+    process.health.waiting("bus", "it is being joined");
+    let (bus, driver) = Box::pin(RabbitBus::connect(config)).await.context("the bus could not be joined")?;
+    process.back("bus", driver.run());
+    let (watched, health, end) = (bus.clone(), process.health.clone(), process.back_end());
+    process.back("bus's health", async move {
+        let mut every = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                () = end.cancelled() => return Ok::<(), std::convert::Infallible>(()),
+                _ = every.tick() => {}
+            }
+            let bus = watched.snapshot();
+            match (bus.publishing_connected && bus.consuming_connected, bus.blocked) {
+                (true, false) => health.ready("bus"),
+                (false, _) => health.waiting("bus", "there is no connection to the broker"),
+                (_, true) => health.waiting("bus", "the broker is short of memory or disk and takes nothing"),
+            }
+        }
+    });
+    Ok(bus)
+}
+
+/// Opens the private port.
+async fn private_port(
+    process: &mut Process,
+    configuration: &Configuration,
+    metrics: Metrics,
+) -> Result<SocketAddr> {
+    let address = configuration.admin.listen.as_deref().unwrap_or("0.0.0.0:9090");
+    let (listener, address) = open("health and metrics", "admin.listen", address).await?;
+    let private = PrivatePort { health: process.health.clone(), registry: metrics.registry() };
+    let end = process.back_end();
+    process.back("private port", private.run(listener, end));
+    Ok(address)
+}
+
+/// What a service says of itself once it serves.
+fn began(role: Role, member: &MemberId, what: &str, private: SocketAddr) {
+    let (role, version) = (role.as_str(), env!("CARGO_PKG_VERSION"));
+    tracing::info!(%member, version, "{role} serves: {what}, private port {private}");
+}
+
+/// Shared by those that speak to core as clients.
+type Bus = Arc<dyn stoker_domain::ports::bus::Bus>;

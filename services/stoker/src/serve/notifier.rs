@@ -1,0 +1,39 @@
+//! `stoker notifier`.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use stoker_link::{Link, tcp};
+use stoker_proto::core::v1::MemberRole;
+use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
+
+use super::heartbeat::{self, Heart};
+use super::{Bus, Process, Role, began, cores, host, join_bus, private_port};
+use crate::config::Configuration;
+use crate::metrics::Metrics;
+use crate::parts::notifier;
+
+pub(super) async fn run(configuration: Configuration) -> Result<()> {
+    let mut process = Process::new()?;
+    let cores = cores(&configuration.notifier.cores, "notifier.cores")?;
+    let notifier = notifier(&configuration, &[])?;
+    let bus = join_bus(&mut process, &configuration, Role::Notifier).await?;
+    let metrics = Metrics::new().notifier(notifier.stats()).rabbit(bus.clone());
+    let private = private_port(&mut process, &configuration, metrics).await?;
+    let link = Link::new(tcp());
+    let core = NotifierServiceClient::new(link.to_any(&cores));
+    let heart = Heart {
+        member: process.member.clone(),
+        role: MemberRole::Notifier,
+        address: String::new(),
+        host: host(),
+        started_at: process.clock.now_ms(),
+        health: process.health.clone(),
+    };
+    let end = process.back_end();
+    process.back("beats to core", heartbeat::run(heart, link, cores, end));
+    let (on, end): (Bus, _) = (Arc::new(bus.clone()), process.front_end());
+    process.front("notifier", notifier.run(on, core, end));
+    began(Role::Notifier, &process.member, "mail and webhooks", private);
+    process.run(move || bus.close()).await
+}
