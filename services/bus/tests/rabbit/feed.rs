@@ -154,7 +154,7 @@ async fn an_item_that_cannot_be_read_is_counted_and_the_feed_goes_on() {
         lab.publish_raw("activity.acme.event.7", b"\xff\xff", lapin::BasicProperties::default()).await;
         core.bus.publish_activity(activity(0));
         assert_eq!(listen_to(&mut feed, 0, 1).await, 0);
-        assert_eq!(core.bus.snapshot().unreadable, 1);
+        assert_eq!((core.bus.snapshot().unreadable, core.bus.snapshot().dead_lettered), (1, 0));
         // tidy: allow(sleep): a few beacons more, which are nothing to be told
         tokio::time::sleep(Duration::from_millis(300)).await;
         core.bus.publish_activity(activity(1));
