@@ -32,7 +32,9 @@ impl BrokerUrl {
     /// What lapin is to use. What the address says itself stays.
     pub(super) fn to_uri(&self, limits: &RabbitLimits) -> AMQPUri {
         let mut uri = AMQPUri::clone(&self.0);
-        uri.query.heartbeat.get_or_insert(limits.heartbeat_s);
+        // Not none at all: nobody would learn that the other side has gone without a word.
+        let heartbeat = uri.query.heartbeat.filter(|seconds| *seconds > 0);
+        uri.query.heartbeat = Some(heartbeat.unwrap_or(limits.heartbeat_s.max(1)));
         uri.query.frame_max.get_or_insert(FRAME_MAX);
         uri
     }
@@ -225,5 +227,6 @@ mod tests {
     fn the_address_may_set_the_heartbeat_itself() {
         assert_eq!(parsed("amqp://mq/").query.heartbeat, Some(10));
         assert_eq!(parsed("amqp://mq/?heartbeat=3").query.heartbeat, Some(3));
+        assert_eq!(parsed("amqp://mq/?heartbeat=0").query.heartbeat, Some(10), "there is always one");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -24,6 +25,8 @@ use super::links::Links;
 use super::names::{BEACON, activity_key};
 use super::stats::{Counters, count};
 
+/// Nobody asks more often than this whether somebody listens.
+const OFTEN: Duration = Duration::from_millis(10);
 /// Items written to the connection together.
 const TOGETHER: usize = 64;
 
@@ -150,7 +153,7 @@ impl FeedTask {
 
     async fn serve(&mut self, link: &Link) -> Result<(), RabbitError> {
         let (writing, asking) = (link.channel().await?, link.channel().await?);
-        let mut ask = tokio::time::interval(self.config.limits.listeners_every);
+        let mut ask = tokio::time::interval(self.config.limits.listeners_every.max(OFTEN));
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(TOGETHER);
         loop {

@@ -28,27 +28,19 @@ const REFUSALS: [u16; 3] = [402, 403, 530];
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A second handle on a connection's socket. The library offers no way to end a connection that answers no more, and
-/// its thread would wait on it.
-#[derive(Clone, Default)]
-struct Lifeline(Arc<Mutex<(bool, Option<TcpStream>)>>);
+/// its thread would wait on it. Whatever becomes of this, the connection ends with it.
+struct Lifeline(TcpStream);
 
 impl Lifeline {
-    fn hold(&self, socket: TcpStream) {
-        let mut inner = self.0.lock();
-        if inner.0 {
-            // Given up meanwhile.
-            drop(socket.shutdown(Shutdown::Both));
-        } else {
-            inner.1 = Some(socket);
-        }
-    }
-
     fn cut(&self) {
-        let mut inner = self.0.lock();
-        inner.0 = true;
-        if let Some(socket) = inner.1.take() {
-            drop(socket.shutdown(Shutdown::Both));
-        }
+        // It may have been cut already.
+        drop(self.0.shutdown(Shutdown::Both));
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.cut();
     }
 }
 
@@ -157,12 +149,6 @@ impl Link {
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.lifeline.cut();
-    }
-}
-
 /// Makes connections to one broker.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
@@ -179,54 +165,65 @@ impl Connector {
 
     /// One try. `role` stands in the broker's list of connections.
     pub(super) async fn open(&self, role: &str) -> Result<Link, RabbitError> {
-        let limits = &self.config.limits;
-        let lifeline = Lifeline::default();
-        let broker = || self.config.url.clone();
-        let runtime = lapin::runtime::default_runtime()
-            .map_err(|error| RabbitError::Unreachable { broker: broker(), reason: error.to_string() })?;
-        let connect = {
-            let (lifeline, tls, within) = (lifeline.clone(), self.tls.clone(), limits.connect_within);
-            let (host, runtime) = (self.config.url.host().to_owned(), runtime.clone());
-            async move |uri: AMQPUri, _| {
-                // On the library's own thread, which must come to an end when nobody waits for it any more.
-                let tcp = timeout(within, tokio::net::lookup_host((host.as_str(), uri.authority.port)));
-                let found: Vec<_> = tcp.await.map_err(std::io::Error::from)??.collect();
-                let stream = timeout(within, AsyncTcpStream::connect(&runtime, found));
-                let stream = stream.await.map_err(std::io::Error::from)??;
-                if let AsyncTcpStream::Plain(plain) = &stream {
-                    let socket = plain.get_ref();
-                    // What is written belongs on its way: a publisher waits for its confirmation.
-                    socket.set_nodelay(true)?;
-                    lifeline.hold(TcpStream::from(socket.as_fd().try_clone_to_owned()?));
-                }
-                match &tls {
-                    None => Ok(stream),
-                    Some(tls) => {
-                        let handshake = timeout(within, stream.into_rustls(tls, &host));
-                        Ok(handshake.await.map_err(std::io::Error::from)??)
-                    }
-                }
-            }
+        let within = self.config.limits.connect_within;
+        // Boxed: it is large, and stays in its callers' futures.
+        match timeout(within, Box::pin(self.try_to_open(role))).await {
+            Ok(opened) => opened,
+            Err(_) => Err(self.unreachable(format!("no welcome within {within:?}"))),
+        }
+    }
+
+    fn unreachable(&self, reason: impl fmt::Display) -> RabbitError {
+        RabbitError::Unreachable { broker: self.config.url.clone(), reason: reason.to_string() }
+    }
+
+    async fn try_to_open(&self, role: &str) -> Result<Link, RabbitError> {
+        let runtime = lapin::runtime::default_runtime().map_err(|error| self.unreachable(error))?;
+        let host = self.config.url.host();
+        let address = (host, self.uri.authority.port);
+        let found = tokio::net::lookup_host(address).await.map_err(|error| self.unreachable(error))?;
+        let found: Vec<_> = found.collect();
+        let stream =
+            AsyncTcpStream::connect(&runtime, found).await.map_err(|error| self.unreachable(error))?;
+        let socket = match &stream {
+            AsyncTcpStream::Plain(plain) => second_handle(plain.get_ref()),
+            _ => Err(std::io::Error::other("it is no plain connection")),
+        };
+        let lifeline = Lifeline(socket.map_err(|error| self.unreachable(error))?);
+        let stream = match &self.tls {
+            None => stream,
+            Some(tls) => stream.into_rustls(tls, host).await.map_err(|error| self.unreachable(error))?,
+        };
+        // A connection is given to the library, never made by it: where it fails to make one, a task of its stays for
+        // ever. It asks once.
+        let ready = Mutex::new(Some(stream));
+        let connect = async move |_, _| {
+            let ready = ready.lock().take();
+            ready.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
         };
         let name = format!("{} ({role})", self.config.name);
         let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
-        let connecting = Box::pin(Connection::connector(self.uri.clone(), runtime, connect, properties));
-        let reason = match timeout(limits.connect_within, connecting).await {
-            Ok(Ok(connection)) => {
-                let (lost, why, answer_within) =
-                    (CancellationToken::new(), Mutex::default(), limits.answer_within);
-                return Ok(Link { connection, lifeline, lost, why, answer_within });
-            }
-            Ok(Err(error)) => match error.kind() {
-                ErrorKind::ProtocolError(said) if REFUSALS.contains(&said.get_id()) => {
-                    let said = said.get_message().to_string();
-                    return Err(RabbitError::Refused { broker: broker(), said });
-                }
-                _ => error.to_string(),
-            },
-            Err(_) => format!("no welcome within {:?}", limits.connect_within),
-        };
-        lifeline.cut();
-        Err(RabbitError::Unreachable { broker: broker(), reason })
+        match Connection::connector(self.uri.clone(), runtime, connect, properties).await {
+            Ok(connection) => Ok(Link {
+                connection,
+                lifeline,
+                lost: CancellationToken::new(),
+                why: Mutex::default(),
+                answer_within: self.config.limits.answer_within,
+            }),
+            Err(error) => Err(match error.kind() {
+                ErrorKind::ProtocolError(said) if REFUSALS.contains(&said.get_id()) => RabbitError::Refused {
+                    broker: self.config.url.clone(),
+                    said: said.get_message().to_string(),
+                },
+                _ => self.unreachable(error),
+            }),
+        }
     }
+}
+
+fn second_handle(socket: &tokio::net::TcpStream) -> std::io::Result<TcpStream> {
+    // What is written belongs on its way: a publisher waits for its confirmation.
+    socket.set_nodelay(true)?;
+    Ok(TcpStream::from(socket.as_fd().try_clone_to_owned()?))
 }

@@ -183,6 +183,7 @@ impl RabbitBus {
             activities_dropped: counters.activities_dropped.load(Ordering::Relaxed),
             feed_lost: counters.feed_lost.load(Ordering::Relaxed),
             unreadable: counters.unreadable.load(Ordering::Relaxed),
+            dead_lettered: counters.dead_lettered.load(Ordering::Relaxed),
             stale_work: counters.stale_work.load(Ordering::Relaxed),
             redelivered_work: counters.redelivered_work.load(Ordering::Relaxed),
             lost_acknowledgements: counters.lost_acknowledgements.load(Ordering::Relaxed),

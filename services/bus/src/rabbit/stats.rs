@@ -25,6 +25,8 @@ pub struct RabbitSnapshot {
     pub feed_lost: u64,
     /// Messages that could not be read, by whichever consumer of this process.
     pub unreadable: u64,
+    /// Of those, messages that were sent to the dead letters. What was delivered too often the broker sends there.
+    pub dead_lettered: u64,
     /// Work that was dropped because its attempt has been handed out again meanwhile.
     pub stale_work: u64,
     /// Deliveries of work that had been delivered before.
@@ -61,6 +63,7 @@ pub(super) struct Counters {
     pub(super) activities_dropped: AtomicU64,
     pub(super) feed_lost: AtomicU64,
     pub(super) unreadable: AtomicU64,
+    pub(super) dead_lettered: AtomicU64,
     pub(super) stale_work: AtomicU64,
     pub(super) redelivered_work: AtomicU64,
     pub(super) lost_acknowledgements: AtomicU64,

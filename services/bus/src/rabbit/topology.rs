@@ -12,6 +12,8 @@ use super::names::ALL_WORK;
 
 /// The broker's code for "it exists and is another".
 const PRECONDITION_FAILED: u16 = 406;
+/// More looks than anybody takes.
+const LOOKS: u32 = 1_000_000_000;
 /// A queue that goes with its consumer never had one where subscribing was given up halfway; it goes after this time.
 pub(super) const UNREAD_MS: u32 = 60_000;
 
@@ -24,6 +26,8 @@ pub(super) async fn declare(link: &Link, config: &RabbitConfig) -> Result<(), Ra
 
     let mut dead = quorum(limits.dead_letters);
     dead.insert("x-overflow".into(), text("drop-head"));
+    // Each look at a letter is a delivery. RabbitMQ 4 throws away after twenty what has no limit of its own.
+    dead.insert("x-delivery-limit".into(), AMQPValue::LongUInt(LOOKS));
     step.queue(prefix.dead_letters(), dead).await?;
     step.bind(prefix.dead_letters(), prefix.dead_exchange(), "").await?;
 

@@ -80,6 +80,7 @@ fn read(delivery: &Delivery) -> Result<(NotificationWork, i64), Unreadable> {
 pub(super) fn unreadable(counters: &Counters, delivery: &Delivery, error: &Unreadable) {
     count(&counters.unreadable);
     tracing::warn!(key = %delivery.routing_key, %error, "a message that cannot be read goes to the dead letters");
+    count(&counters.dead_lettered);
     let _queued = delivery.acker.reject(BasicRejectOptions { requeue: false }).now_or_never();
 }
 

@@ -73,7 +73,7 @@ async fn garbage_goes_there_at_once_stops_nobody_and_cannot_go_back() {
         assert_eq!(number_of(delivery.work()), 5);
         delivery.ack().await;
         soon("both are dead letters", async || letters.count().await.unwrap() == 2).await;
-        assert_eq!(joined.bus.snapshot().unreadable, 2);
+        assert_eq!((joined.bus.snapshot().unreadable, joined.bus.snapshot().dead_lettered), (2, 2));
         let seen = letters.peek(10).await.unwrap();
         assert!(seen.iter().all(|letter| letter.reason == "rejected" && letter.content.is_err()), "{seen:?}");
         assert_eq!(letters.peek(0).await.unwrap(), []);

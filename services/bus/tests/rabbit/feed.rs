@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
 use stoker_bus::RabbitLimits;
 use stoker_domain::ports::bus::{Bus, Feed, FeedConsumer};
 use tokio::time::timeout;
@@ -154,11 +156,53 @@ async fn an_item_that_cannot_be_read_is_counted_and_the_feed_goes_on() {
         lab.publish_raw("activity.acme.event.7", b"\xff\xff", lapin::BasicProperties::default()).await;
         core.bus.publish_activity(activity(0));
         assert_eq!(listen_to(&mut feed, 0, 1).await, 0);
-        assert_eq!(core.bus.snapshot().unreadable, 1);
+        assert_eq!((core.bus.snapshot().unreadable, core.bus.snapshot().dead_lettered), (1, 0));
         // tidy: allow(sleep): a few beacons more, which are nothing to be told
         tokio::time::sleep(Duration::from_millis(300)).await;
         core.bus.publish_activity(activity(1));
         assert_eq!(listen_to(&mut feed, 1, 2).await, 0);
+        core.end().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_bound_to_a_part_of_the_feed_hears_that_part_alone() {
+    in_lab(async |lab| {
+        let core = lab.bus(roomy()).await;
+        let mut feed = core.bus.consume_feed().await.unwrap();
+        let (_connection, channel) = lab.raw().await;
+        let exchange = format!("{}.events", lab.prefix);
+        let mut counts = Vec::new();
+        for (key, expected) in [
+            ("activity.default.telemetry.*", 5),
+            ("activity.default.#", 5),
+            ("activity.default.alarm.*", 0),
+            ("activity.another.#", 0),
+            ("work.#", 0),
+        ] {
+            let queue =
+                channel.queue_declare("".into(), QueueDeclareOptions::exclusive(), FieldTable::default());
+            let name = queue.await.unwrap().name().clone();
+            let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+            channel
+                .queue_bind(name.clone(), exchange.as_str().into(), key.into(), options, none)
+                .await
+                .unwrap();
+            counts.push((name, key, expected));
+        }
+        for n in 0..5 {
+            core.bus.publish_activity(activity(n));
+        }
+        assert_eq!(listen_to(&mut feed, 0, 5).await, 0);
+        for (name, key, expected) in counts {
+            soon(key, async || {
+                let options = QueueDeclareOptions::exclusive().passive();
+                let asked = channel.queue_declare(name.clone(), options, FieldTable::default());
+                asked.await.unwrap().message_count() == expected
+            })
+            .await;
+        }
         core.end().await;
     })
     .await;

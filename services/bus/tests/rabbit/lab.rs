@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions, QueuePurgeOptions};
+use lapin::uri::AMQPUri;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use stoker_bus::{Prefix, RabbitBus, RabbitConfig, RabbitError, RabbitLimits};
+use tokio::runtime::Handle;
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -83,7 +85,10 @@ impl Lab {
 
     /// A channel past the adapter.
     pub(crate) async fn raw(&self) -> (Connection, Channel) {
-        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.unwrap();
+        let mut uri: AMQPUri = self.url.parse().unwrap();
+        // The library's task for it looks up once in a heartbeat, and ends then.
+        uri.query.heartbeat = Some(1);
+        let connection = Connection::connect_uri(uri, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         (connection, channel)
     }
@@ -143,6 +148,8 @@ async fn with_names(test: impl AsyncFnOnce(&Lab), mend: impl AsyncFnOnce()) {
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
     }
+    // Those of the client library too: each test has a runtime of its own.
+    until("every task has ended", || Handle::current().metrics().num_alive_tasks() == 0).await;
 }
 
 /// Waits for something that comes soon, without saying when.

@@ -221,7 +221,7 @@ async fn a_block_that_outlasts_every_answer_loses_nothing_and_no_connection() {
         let proxy = Proxy::start(&lab.url).await;
         // A heartbeat that a real broker would not wait for while it blocks.
         let answer_within = Duration::from_millis(200);
-        let limits = RabbitLimits { answer_within, heartbeat_s: 60, activities: 10, ..small() };
+        let limits = RabbitLimits { answer_within, heartbeat_s: 20, activities: 10, ..small() };
         let joined = Lab::join(lab.config(&proxy.url, limits)).await;
         let witness = lab.bus(small()).await;
         let mut feed = witness.bus.consume_feed().await.unwrap();
@@ -263,7 +263,7 @@ async fn what_waits_for_confirmation_is_bounded_and_more_is_refused() {
             publishing: 5,
             room_within: Duration::from_millis(300),
             confirm_within: Duration::from_secs(2),
-            heartbeat_s: 60,
+            heartbeat_s: 20,
             ..small()
         };
         let joined = Lab::join(lab.config(&proxy.url, limits)).await;

@@ -39,6 +39,14 @@ async fn broker() -> String {
     broker["pid"].as_u64().unwrap().to_string()
 }
 
+/// Threads of the client library in this process: one for each connection.
+fn io_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names =
+        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+    names.filter(|name| name.starts_with("lapin-io")).count()
+}
+
 async fn begin_again() {
     // It may still be about to end.
     for action in ["stop", "start"] {
@@ -145,6 +153,8 @@ async fn a_broker_that_is_restarted_or_killed_loses_nothing_confirmed_and_everyb
         assert_eq!(core.bus.snapshot().work.under_way, 0, "nothing is left behind");
         core.end().await;
         others.end().await;
+        drop((orders, feed, consumer));
+        until("the threads of all connections have ended", || io_threads() == 0).await;
     };
     alone_in_lab(test, begin_again).await;
 }

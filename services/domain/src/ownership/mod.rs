@@ -7,18 +7,28 @@
 //!
 //! * A member is alive while its row changes; it is dead when a read that began [`DEAD_AFTER_MS`] after its last change
 //!   still shows the same row (or none). Reads that fail prove nothing, so a process that is cut from the store deprives
-//!   nobody. Times are those of the observer's own clock, which may run at any speed and never goes back.
+//!   nobody; neither does one that was stopped and wakes up with answers of old. Times are those of the observer's own
+//!   clock, which never goes back; of two processes' clocks one may run twice as fast as the other.
 //! * Slots spread over the live members whose range has them, by rendezvous hashing.
-//! * A slot that falls to this process is taken over once its recorded owner has released it or is dead. One that no
-//!   longer falls to it is released when what it holds is finished; that waits until the other has been seen alive, so
-//!   that the leftover row of a dead process moves nothing.
-//!
+//! * A slot that falls to this process is taken over once its recorded owner has released it or is dead, by a read of
+//!   the members that began after that owner was read. One that no longer falls to it is released when what it holds is
+//!   finished; that waits until the other has been seen alive and takes nobody for alive who is not, so that the
+//!   leftover row of a dead process moves nothing.
 //! * A take-over or a change of which the end was never heard may have left this process as the recorded owner of a slot
-//!   that it does not serve. Its row is read until it says otherwise; when it names this process and the slot falls to
-//!   another, it is released.
+//!   that it does not serve, and a take-over may reach the store long after it was given up. The slot's row is read
+//!   until it says otherwise; when it names this process and the slot falls to another, it is released.
+//! * A process that was replaced while it was stopped, and that has nothing to write, would never hear of it. So an
+//!   owner looks at its slots' rows twice a minute, and at once when its own row stood still.
 //!
-//! The shell carries out [`Action`]s and reports what came of each; nothing is done twice at a time for one slot.
+//! The shell refreshes the process's row and reads all of them once a second, from before the first take-over until
+//! nothing is left ([`Ownership::is_clear`]); it carries out [`Action`]s and reports what came of each. Nothing is done
+//! twice at a time for one slot, and at most [`AT_ONCE`] slots are read or taken over, and [`AT_ONCE`] released, at a
+//! time.
+//!
+//! `tests/ownership` says what is promised, and checks it over all interleavings of a few processes.
 
+mod decide;
+mod entry;
 mod members;
 mod range;
 mod rendezvous;
@@ -28,6 +38,7 @@ use std::collections::BTreeMap;
 use crate::model::{MemberId, Millis, Slot, SlotEpoch};
 use crate::ports::store::SlotHead;
 
+use entry::{Entry, Owned, State};
 use members::Members;
 
 pub use members::{DEAD_AFTER_MS, Peer};
@@ -36,19 +47,15 @@ pub use rendezvous::falls_to;
 
 /// A head that is older than this is read again before anything is decided by it.
 pub const HEAD_FRESH_MS: Millis = 1_000;
-/// Reads of heads and take-overs under way at once: each of these loads a slot's whole state.
+/// Slots that are read or taken over at once, each of which may load a slot's whole state; and slots released at once.
 pub const AT_ONCE: usize = 32;
-/// After a take-over that failed, or a slot that was lost, so long passes before the next try; doubled each time.
-const FIRST_PAUSE_MS: Millis = 200;
-/// The longest of these pauses.
-const LONGEST_PAUSE_MS: Millis = 5_000;
 
 /// What the machine hears.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// All member rows of the cores, read between these times.
+    /// All member rows of the cores. Answers of reads that overlapped may come in any order.
     Members {
-        /// The rows, this process's own among them or not.
+        /// The rows, this process's own among them as far as the store has it.
         rows: Vec<Peer>,
         /// When the read began.
         began: Millis,
@@ -59,7 +66,7 @@ pub enum Input {
     TakenOver(Slot, SlotEpoch),
     /// It was not: somebody was faster, or the store did not answer, or the state could not be loaded.
     NotTakenOver(Slot),
-    /// What [`Action::Release`] wanted is done, or an owned slot was lost.
+    /// What [`Action::Release`] wanted is done. Without that having been wanted: an owned slot was lost.
     Gone(Slot),
     /// Somebody asks for this slot: it comes first.
     Wanted(Slot),
@@ -69,8 +76,8 @@ pub enum Input {
     Tick,
 }
 
-/// What the shell is to do. Each is answered by an [`Input`], whatever comes of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the shell is to do. Each is answered by one [`Input`], whatever comes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Read the slot's row.
     Read(Slot),
@@ -81,8 +88,9 @@ pub enum Action {
         /// The epoch of the row that was read.
         seen: SlotEpoch,
     },
-    /// Finish what the slot holds and release its row, if it still has this epoch. Answered when the row says that this
-    /// process is not its owner, and not before: nobody else takes a slot over whose owner is alive.
+    /// Finish what the slot holds, serve it no more and release its row, if it still has this epoch. Answered once, when
+    /// the row is sure not to name this process in this epoch, and not before: nobody else takes a slot over whose owner
+    /// is alive.
     Release {
         /// Which.
         slot: Slot,
@@ -91,34 +99,8 @@ pub enum Action {
     },
 }
 
-/// What this process is to a slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    /// Not its owner. The newest row, and when it was read.
-    Other(Option<(SlotHead, Millis)>),
-    /// Not its owner; its row is being read.
-    Reading,
-    /// About to be its owner.
-    Taking,
-    /// Its owner.
-    Owned(SlotEpoch, Millis),
-    /// Its owner for as long as it takes to finish.
-    Releasing,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    state: State,
-    wanted: bool,
-    /// The row may name this process although it does not serve the slot.
-    maybe_mine: bool,
-    /// Not before this time.
-    not_before: Millis,
-    pause: Millis,
-}
-
 /// The machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ownership {
     me: MemberId,
     range: SlotRange,
@@ -126,7 +108,6 @@ pub struct Ownership {
     alone: bool,
     leaving: bool,
     members: Members,
-    observed: bool,
     slots: BTreeMap<Slot, Entry>,
 }
 
@@ -134,41 +115,27 @@ impl Ownership {
     /// A process that owns nothing yet. `alone`: something outside guarantees that nobody else is alive.
     #[must_use]
     pub fn new(me: MemberId, range: SlotRange, alone: bool) -> Self {
-        let entry = Entry {
-            state: State::Other(None),
-            wanted: false,
-            maybe_mine: false,
-            not_before: Millis::MIN,
-            pause: 0,
-        };
-        let slots = range.iter().map(|slot| (slot, entry.clone())).collect();
-        Self { me, range, alone, leaving: false, members: Members::default(), observed: alone, slots }
+        let slots = range.iter().map(|slot| (slot, Entry::new(rendezvous::weight(slot, &me)))).collect();
+        Self { me, range, alone, leaving: false, members: Members::default(), slots }
     }
 
     /// Takes something in and says what is to be done. `now` never goes back.
     pub fn apply(&mut self, input: Input, now: Millis) -> Vec<Action> {
         match input {
             Input::Members { rows, began } => {
-                let others = rows.into_iter().filter(|peer| peer.id != self.me).collect();
-                self.members.observe(others, began, now);
-                self.observed = true;
+                if !self.alone && self.members.observe(&self.me, rows, began, now) {
+                    self.slots.values_mut().for_each(|entry| entry.check_now(now));
+                }
             }
             Input::Head(slot, head) => self.head(slot, head, now),
-            Input::TakenOver(slot, epoch) => {
-                if let Some(entry) = self.slots.get_mut(&slot) {
-                    (entry.state, entry.wanted, entry.maybe_mine) = (State::Owned(epoch, now), false, false);
-                }
-            }
-            Input::NotTakenOver(slot) => {
-                self.failed(slot, now);
-                self.set_maybe_mine(slot, true);
-            }
-            Input::Gone(slot) => self.gone(slot, now),
-            Input::Wanted(slot) => {
-                if let Some(entry) = self.slots.get_mut(&slot) {
-                    entry.wanted = true;
-                }
-            }
+            Input::TakenOver(slot, epoch) => self.change(slot, |entry| entry.taken_over(epoch, now)),
+            Input::NotTakenOver(slot) => self.change(slot, |entry| entry.not_taken_over(now)),
+            Input::Gone(slot) => self.change(slot, |entry| entry.gone(now)),
+            Input::Wanted(slot) => match self.slots.get_mut(&slot) {
+                Some(entry) if !entry.wanted => entry.wanted = true,
+                // Said with every request: nothing new.
+                _ => return Vec::new(),
+            },
             Input::Leave => self.leaving = true,
             Input::Tick => {}
         }
@@ -177,28 +144,31 @@ impl Ownership {
 
     /// The slots that it owns, those about to be released among them.
     pub fn owned(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.slots
-            .iter()
-            .filter(|(_, entry)| matches!(entry.state, State::Owned(..) | State::Releasing))
-            .map(|(slot, _)| *slot)
+        self.slots.iter().filter(|(_, entry)| entry.is_owned()).map(|(slot, _)| *slot)
     }
 
     /// True when every slot of its range has an owner that is not dead, as far as this process knows.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.observed
+        (self.alone || self.members.were_read())
             && self.slots.iter().all(|(slot, entry)| match &entry.state {
-                State::Owned(..) => true,
+                State::Owned(_) | State::Checking(_) => true,
                 State::Other(_) | State::Reading => !self.falls_to_me(*slot),
-                State::Taking | State::Releasing => false,
+                State::Taking(_) | State::Releasing(_) => false,
             })
+    }
+
+    /// True when no slot's row names this process and nothing is under way that could make one do so. Once it is so
+    /// after [`Input::Leave`], the process may end.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.slots.values().all(Entry::is_clear)
     }
 
     /// To whom a slot falls among those that may be alive, this process among them.
     #[must_use]
     pub fn likely_owner(&self, slot: Slot) -> Option<&MemberId> {
-        let others = self.members.hopeful().filter(|peer| peer.slots.contains(slot)).map(|peer| &peer.id);
-        falls_to(slot, others.chain(self.myself(slot)))
+        falls_to(slot, self.members.hopeful(slot).chain(self.myself(slot)))
     }
 
     fn myself(&self, slot: Slot) -> Option<&MemberId> {
@@ -209,115 +179,34 @@ impl Ownership {
         self.likely_owner(slot) == Some(&self.me)
     }
 
-    /// True when a member that is alive for sure is to have this slot instead, or when this one has to go.
+    /// True when this process has to go, or when another that is alive for sure is to have this slot and knows that.
     fn is_to_be_released(&self, slot: Slot) -> bool {
         if self.leaving {
             return true;
         }
-        let others = self.members.proven().filter(|peer| peer.slots.contains(slot)).map(|peer| &peer.id);
-        falls_to(slot, others.chain(self.myself(slot))) != Some(&self.me)
+        let Some(next) = self.likely_owner(slot).filter(|next| **next != self.me) else { return false };
+        let first = falls_to(slot, self.members.listed(slot));
+        self.members.is_proven(next) && (first == Some(next) || self.members.is_initiated(next))
     }
 
-    fn set_maybe_mine(&mut self, slot: Slot, maybe: bool) {
+    fn change(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {
         if let Some(entry) = self.slots.get_mut(&slot) {
-            entry.maybe_mine = maybe;
+            change(entry);
         }
     }
 
     fn head(&mut self, slot: Slot, head: Option<SlotHead>, now: Millis) {
-        match head {
-            None => self.failed(slot, now),
-            Some(head) => {
-                self.set_maybe_mine(slot, head.owner.as_ref() == Some(&self.me));
-                if let Some(entry) = self.slots.get_mut(&slot) {
-                    entry.state = State::Other(Some((head, now)));
-                }
+        let is_mine = head.as_ref().is_some_and(|head| head.owner.as_ref() == Some(&self.me));
+        let is_wanted_here = self.falls_to_me(slot);
+        self.change(slot, |entry| {
+            match head {
+                Some(head) => entry.read(head, is_mine, now),
+                None => entry.not_read(now),
             }
-        }
-    }
-
-    fn failed(&mut self, slot: Slot, now: Millis) {
-        if let Some(entry) = self.slots.get_mut(&slot) {
-            entry.state = State::Other(None);
-            entry.pause = (entry.pause * 2).clamp(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
-            entry.not_before = now.saturating_add(entry.pause);
-        }
-    }
-
-    fn gone(&mut self, slot: Slot, now: Millis) {
-        let Some(entry) = self.slots.get_mut(&slot) else { return };
-        match entry.state {
-            State::Owned(_, since) => {
-                // One that was held for long is not failing again and again.
-                if now.saturating_sub(since) > LONGEST_PAUSE_MS {
-                    entry.pause = 0;
-                }
-                entry.maybe_mine = true;
-                self.failed(slot, now);
+            if entry.is_clear() && !is_wanted_here {
+                entry.calm();
             }
-            _ => (entry.state, entry.pause, entry.maybe_mine) = (State::Other(None), 0, false),
-        }
-    }
-
-    fn decide(&mut self, now: Millis) -> Vec<Action> {
-        // Before the others were ever looked at, everything would seem to fall to this process.
-        if !self.observed {
-            return Vec::new();
-        }
-        let busy = |entry: &&Entry| matches!(entry.state, State::Reading | State::Taking);
-        let mut room = AT_ONCE.saturating_sub(self.slots.values().filter(busy).count());
-        let mut order: Vec<Slot> = self.slots.keys().copied().collect();
-        order.sort_by_key(|slot| self.slots.get(slot).is_none_or(|entry| !entry.wanted));
-        let mut actions = Vec::new();
-        for slot in order {
-            let Some((action, state)) = self.step(slot, room > 0, now) else { continue };
-            room -= usize::from(matches!(state, State::Reading | State::Taking));
-            if let Some(entry) = self.slots.get_mut(&slot) {
-                entry.state = state;
-            }
-            actions.push(action);
-        }
-        actions
-    }
-
-    /// What is to be done about one slot now, and what this process is to it meanwhile.
-    fn step(&mut self, slot: Slot, room: bool, now: Millis) -> Option<(Action, State)> {
-        let entry = self.slots.get(&slot)?;
-        match &entry.state {
-            State::Owned(epoch, _) if self.is_to_be_released(slot) => {
-                Some((Action::Release { slot, epoch: *epoch }, State::Releasing))
-            }
-            State::Other(_) if now < entry.not_before || !room => None,
-            State::Other(known) => {
-                let wants = self.falls_to_me(slot);
-                if !wants && !entry.maybe_mine {
-                    return None;
-                }
-                match known {
-                    Some((head, at)) if now - at < HEAD_FRESH_MS => {
-                        let head = head.clone();
-                        self.by_head(slot, &head, wants, now)
-                    }
-                    _ => Some((Action::Read(slot), State::Reading)),
-                }
-            }
-            _ => None,
-        }
-    }
-
-    fn by_head(&mut self, slot: Slot, head: &SlotHead, wants: bool, now: Millis) -> Option<(Action, State)> {
-        let mine = head.owner.as_ref() == Some(&self.me);
-        if mine && !wants {
-            return Some((Action::Release { slot, epoch: head.epoch }, State::Releasing));
-        }
-        let free = match &head.owner {
-            None => true,
-            // What was done in that epoch and never heard of is read anew.
-            Some(_) if mine || self.alone => true,
-            Some(owner) => self.members.is_dead(owner, now),
-        };
-        // Otherwise its owner is to finish first; whether it has will stand in the row.
-        (wants && free).then_some((Action::TakeOver { slot, seen: head.epoch }, State::Taking))
+        });
     }
 }
 

@@ -10,7 +10,8 @@ pub fn falls_to<'a>(slot: Slot, members: impl Iterator<Item = &'a MemberId>) -> 
     members.max_by_key(|member| (weight(slot, member), *member))
 }
 
-fn weight(slot: Slot, member: &MemberId) -> u64 {
+/// Their hash.
+pub(super) fn weight(slot: Slot, member: &MemberId) -> u64 {
     let mut hash = Xxh3::new();
     hash.update(member.as_str().as_bytes());
     hash.update(&[0, slot.0]);

@@ -180,7 +180,7 @@ pub enum ClaimOutcome {
 }
 
 /// Who owns a slot, as the store has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SlotHead {
     /// Counts take-overs; zero before the first.
     pub epoch: SlotEpoch,

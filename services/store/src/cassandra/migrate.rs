@@ -249,21 +249,11 @@ impl Migrator<'_> {
         Ok(matches!(self.conditional("keep the schema's lock", &text, (me, me)).await?, Applied::Yes))
     }
 
-    /// Changes the schema, and keeps the lock for as long as that takes: until all nodes know of a change may be longer
-    /// than the lock lasts. False when it was lost; the change may be under way then, and whoever has the lock now does
-    /// it again.
+    /// Changes the schema while the lock is held; false when it was lost.
     async fn define_locked(&self, action: String, text: &str) -> Result<bool, CassandraError> {
-        let mut change = pin!(self.define(action, text));
-        loop {
-            tokio::select! {
-                outcome = &mut change => return outcome.map(|()| true),
-                () = tokio::time::sleep(LOCK_KEPT_EVERY) => {}
-            }
-            match self.keep_lock().await {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(error) => tracing::warn!(%error, "the schema's lock was not kept for longer"),
-            }
+        match while_kept(self.define(action, text), async || self.keep_lock().await).await {
+            Some(outcome) => outcome.map(|()| true),
+            None => Ok(false),
         }
     }
 
@@ -353,6 +343,27 @@ impl Migrator<'_> {
     }
 }
 
+/// Waits for a change, and keeps the lock for as long as that takes: until all nodes know of a change may be longer than
+/// the lock lasts. None when it was lost; the change may be under way then, and whoever has the lock now does it again.
+async fn while_kept<T>(
+    change: impl Future<Output = T>,
+    mut keep: impl AsyncFnMut() -> Result<bool, CassandraError>,
+) -> Option<T> {
+    let mut change = pin!(change);
+    loop {
+        tokio::select! {
+            outcome = &mut change => return Some(outcome),
+            () = tokio::time::sleep(LOCK_KEPT_EVERY) => {}
+        }
+        match keep().await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            // Until the lock has really gone there are other tries.
+            Err(error) => tracing::warn!(%error, "the schema's lock was not kept for longer"),
+        }
+    }
+}
+
 /// How a conditional write ended.
 enum Applied {
     Yes,
@@ -432,6 +443,28 @@ mod tests {
                 assert!(statement.contains("IF NOT EXISTS"), "can be carried out again: {statement}");
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lock_is_kept_while_a_change_takes_its_time() {
+        let long = || tokio::time::sleep(Duration::from_secs(100));
+        let mut kept = 0;
+        let outcome = while_kept(long(), async || {
+            kept += 1;
+            // Tries may fail, as long as the lock is there.
+            if kept % 2 == 0 {
+                Err(CassandraError::Silent { nodes: "n".into(), waited_s: 1 })
+            } else {
+                Ok(true)
+            }
+        });
+        assert_eq!((outcome.await, kept), (Some(()), 6));
+        let mut kept = 0;
+        let outcome = while_kept(long(), async || {
+            kept += 1;
+            Ok(kept < 3)
+        });
+        assert_eq!((outcome.await, kept), (None, 3));
     }
 
     #[test]
