@@ -60,9 +60,17 @@ fn is_test(path: &Path, code: &Code<'_>, at: usize) -> bool {
     code.in_tests(at) || path.iter().any(|part| part.to_str().is_some_and(named)) || path.starts_with("e2e")
 }
 
-/// There, real processes are waited for.
+/// There, real processes are waited for, or what several of ours find out by the passing of real time.
 fn may_sleep(path: &Path) -> bool {
-    ["e2e", "bench", "xtask"].iter().any(|dir| path.starts_with(dir))
+    const PLACES: [&str; 6] = [
+        "e2e",
+        "bench",
+        "xtask",
+        "services/bus/tests/rabbit",
+        "services/store/tests/cassandra",
+        "services/core/tests/core/eventually.rs",
+    ];
+    PLACES.iter().any(|place| path.starts_with(place))
 }
 
 fn macro_calls<'a>(masked: &'a str, name: &'a str) -> impl Iterator<Item = usize> + 'a {
@@ -238,5 +246,6 @@ mod tests {
         good("a.rs", "async fn a() { tokio::time::sleep(b).await; }");
         good("a.rs", &test("async fn a() { let deadline = tokio::time::sleep(b(c)).fuse(); }"));
         good("e2e/tests/a.rs", "fn a() { thread::sleep(b); }");
+        good("services/store/tests/cassandra/a.rs", "fn a() { thread::sleep(b); }");
     }
 }

@@ -80,11 +80,15 @@ mod tests {
             gateways.observe(&[row(2)], 9_000, 9_001).is_empty(),
             "its row changed 4,999 ms before the read"
         );
-        assert_eq!(gateways.observe(&[row(2)], 9_001, 9_002), [id.clone()]);
+        assert_eq!(gateways.observe(&[row(2)], 9_001, 9_002), std::slice::from_ref(&id));
         assert!(gateways.observe(&[], 20_000, 20_001).is_empty(), "it is dead already");
         assert_eq!(gateways.deaths(&id), 1);
         assert!(gateways.observe(&[row(3)], 21_000, 21_001).is_empty());
-        assert_eq!(gateways.observe(&[], 30_000, 30_001), [id.clone()], "a row that is gone does not change");
+        assert_eq!(
+            gateways.observe(&[], 30_000, 30_001),
+            std::slice::from_ref(&id),
+            "a row that is gone does not change"
+        );
         assert_eq!(gateways.deaths(&id), 2);
         gateways.observe(&[], 700_000, 700_001);
         assert_eq!(gateways.deaths(&id), 0, "forgotten");

@@ -5,6 +5,7 @@
 mod cluster;
 mod commands;
 mod device;
+mod eventually;
 mod faulty;
 mod moving;
 mod platform;

@@ -30,6 +30,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Server};
 
+use crate::eventually::eventually;
 use crate::platform::WITHIN;
 
 /// Where connections to a core go.
@@ -141,19 +142,14 @@ impl One {
 
 /// Waits until these cores own all slots together, and each its share of them.
 pub(crate) async fn settle(cores: &[&One]) {
-    let settled = async {
-        loop {
-            let mut owned = Vec::new();
-            for core in cores {
-                owned.push(core.owned().await);
-            }
-            if owned.iter().sum::<u32>() == 256 && !owned.contains(&0) {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    eventually("the slots have found their owners", || async {
+        let mut owned = Vec::new();
+        for core in cores {
+            owned.push(core.owned().await);
         }
-    };
-    tokio::time::timeout(WITHIN, settled).await.expect("the slots find their owners");
+        (owned.iter().sum::<u32>() == 256 && !owned.contains(&0)).then_some(())
+    })
+    .await;
 }
 
 /// A gateway that reaches cores by this network; dies with the value.

@@ -121,7 +121,7 @@ impl Fake {
         let mut all: Vec<Alarm> = state.alarms.values().filter(fits).cloned().collect();
         all.sort_by_key(|alarm| std::cmp::Reverse(alarm.raised_at));
         let (alarms, more) = cut(all, request.limit);
-        Ok(Response::new(ListAlarmsReply { alarms, more }))
+        Ok(Response::new(ListAlarmsReply { alarms, more, slots: Vec::new() }))
     }
 
     pub(crate) fn subscribe(&self, request: CreateSubscriptionRequest) -> Answer<SubscriptionReply> {

@@ -148,7 +148,7 @@ impl PortalService for Fake {
                 })
         };
         let (devices, more) = cut(state.devices.values().filter(fits).cloned().collect(), request.limit);
-        Ok(Response::new(ListDevicesReply { devices, more }))
+        Ok(Response::new(ListDevicesReply { devices, more, slots: Vec::new() }))
     }
 
     async fn patch_device(&self, request: Request<PatchDeviceRequest>) -> Answer<DeviceReply> {
@@ -344,7 +344,7 @@ impl PortalService for Fake {
         };
         let (notifications, more) =
             cut(state.notifications.iter().filter(fits).cloned().collect(), request.limit);
-        Ok(Response::new(ListNotificationsReply { notifications, more }))
+        Ok(Response::new(ListNotificationsReply { notifications, more, slots: Vec::new() }))
     }
 
     async fn get_status(&self, request: Request<GetStatusRequest>) -> Answer<GetStatusReply> {
