@@ -19,6 +19,8 @@ pub struct Settings {
     pub max_active_alarms: usize,
     /// Attributes of one device and scope.
     pub max_attributes: usize,
+    /// Bytes of all keys and values of one device and scope: all of it is one row, written whole at each change.
+    pub max_attribute_bytes: usize,
     /// Devices on the whole platform that one slot takes.
     pub max_devices_per_slot: usize,
     /// A notification is given up this long after it was made.
@@ -38,6 +40,7 @@ impl Default for Settings {
             command_params_max: 32 * 1024,
             max_active_alarms: 256,
             max_attributes: 1_024,
+            max_attribute_bytes: 256 * 1024,
             max_devices_per_slot: 20_000,
             notification_give_up_ms: 24 * 3_600_000,
             attempt_timeout_ms: 120_000,

@@ -24,9 +24,9 @@ struct Entry {
 
 /// Something to be said about a device.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Report {
-    pub(crate) count: u64,
-    pub(crate) reason: String,
+struct Report {
+    count: u64,
+    reason: String,
 }
 
 /// What was rejected lately.
@@ -35,7 +35,7 @@ pub(crate) struct Rejections(Mutex<HashMap<DeviceKey, Entry>>);
 
 impl Rejections {
     /// Counts a rejection; what to say now, if anything.
-    pub(crate) fn count(&self, device: &DeviceKey, reason: &str, now: Millis) -> Option<Report> {
+    fn count(&self, device: &DeviceKey, reason: &str, now: Millis) -> Option<Report> {
         let mut entries = self.0.lock();
         if let Some(entry) = entries.get_mut(device) {
             entry.since += 1;
@@ -72,8 +72,30 @@ impl Rejections {
     }
 }
 
+/// Counts a rejection; the event that says so, if it is time for one.
+pub(crate) fn count(shared: &Shared, device: &DeviceKey, reason: &str) -> Option<Event> {
+    tracing::debug!(%device, reason, "rejected");
+    let report = shared.rejections.count(device, reason, shared.now())?;
+    Some(event(shared, device, report))
+}
+
+/// Stores the event.
+pub(crate) async fn report(shared: &Arc<Shared>, event: Event) {
+    let device = event.device.clone();
+    if let Err(status) = core::event(shared, event).await {
+        tracing::warn!(%device, error = status.message(), "rejected payloads could not be reported");
+    }
+}
+
+/// Counts a rejection, and says so if it is time.
+pub(crate) async fn say(shared: &Arc<Shared>, device: &DeviceKey, reason: &str) {
+    if let Some(event) = count(shared, device, reason) {
+        report(shared, event).await;
+    }
+}
+
 /// The event that says so.
-pub(crate) fn event(shared: &Shared, device: &DeviceKey, report: Report) -> Event {
+fn event(shared: &Shared, device: &DeviceKey, report: Report) -> Event {
     Event {
         id: shared.make_event_id(),
         device: device.clone(),
@@ -98,9 +120,7 @@ pub(crate) async fn run(
             () = tokio::time::sleep(Duration::from_secs(5)) => {}
         }
         for (device, report) in shared.rejections.due(shared.now()) {
-            if let Err(status) = core::event(&shared, event(&shared, &device, report)).await {
-                tracing::warn!(%device, error = status.message(), "rejected payloads could not be reported");
-            }
+            self::report(&shared, event(&shared, &device, report)).await;
         }
     }
 }

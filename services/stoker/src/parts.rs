@@ -25,6 +25,9 @@ pub(crate) fn settings(configuration: &Configuration) -> Settings {
     if let Some(grace) = configuration.silence.grace {
         settings.silence_grace_ms = millis(grace);
     }
+    if let Some(bytes) = configuration.attributes.max_bytes {
+        settings.max_attribute_bytes = bytes;
+    }
     settings
 }
 

@@ -33,6 +33,9 @@ pub(super) fn device_refusal(refusal: DeviceRefusal) -> Status {
         DeviceRefusal::TooManyAttributes { limit } => {
             ProblemKind::LimitReached.status(format!("a device has at most {limit} attributes a scope"))
         }
+        DeviceRefusal::AttributesTooLarge { limit } => ProblemKind::LimitReached.status(format!(
+            "a device's attributes of one scope have at most {limit} bytes together, keys and values"
+        )),
     }
 }
 

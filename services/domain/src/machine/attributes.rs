@@ -14,11 +14,12 @@ type ScopePatch = BTreeMap<String, Option<Value>>;
 impl SlotMachine {
     pub(super) fn patch_attributes(&mut self, patch: PatchAttributes, draft: &mut Draft<'_>) -> Reply {
         let PatchAttributes { device: key, client, shared, server } = patch;
-        let limit = draft.settings().max_attributes;
+        let (limit, byte_limit) = (draft.settings().max_attributes, draft.settings().max_attribute_bytes);
         let Some(entry) = self.entry(&key) else {
             return Reply::Attributes(Err(DeviceRefusal::NotFound));
         };
-        let mut attributes = entry.attributes.clone().unwrap_or_else(|| Attributes::empty(key.clone()));
+        let before = entry.attributes.clone().unwrap_or_else(|| Attributes::empty(key.clone()));
+        let mut attributes = before.clone();
         let shared = merge(&mut attributes.shared, shared);
         let changed = [merge(&mut attributes.client, client), merge(&mut attributes.server, server)]
             .iter()
@@ -31,6 +32,15 @@ impl SlotMachine {
         if scopes.iter().any(|scope| scope.len() > limit) {
             return Reply::Attributes(Err(DeviceRefusal::TooManyAttributes { limit }));
         }
+        // Where a lower limit was set since, what is there stays and may get smaller.
+        let grows_too_large = |(before, after): (&Scope, &Scope)| {
+            let after = bytes(after);
+            after > byte_limit && after > bytes(before)
+        };
+        let befores = [&before.client, &before.shared, &before.server];
+        if befores.into_iter().zip(scopes).any(grows_too_large) {
+            return Reply::Attributes(Err(DeviceRefusal::AttributesTooLarge { limit: byte_limit }));
+        }
         if let Some(session) = entry.session().filter(|_| !shared.is_empty()) {
             draft.after(self.for_gateway(session, GatewayOrder::Attributes { json: json_object(&shared) }));
         }
@@ -41,6 +51,16 @@ impl SlotMachine {
         draft.tell(Activity::Attributes(attributes.clone()));
         Reply::Attributes(Ok(Box::new(attributes)))
     }
+}
+
+/// What a scope holds: its keys, and its values as they are stored.
+fn bytes(scope: &Scope) -> usize {
+    let value = |value: &Value| match value {
+        Value::Boolean(_) => 1,
+        Value::Integer(_) | Value::Number(_) => 8,
+        Value::Text(text) | Value::Json(text) => text.len(),
+    };
+    scope.iter().map(|(key, of_key)| key.len() + value(of_key)).sum()
 }
 
 /// Sets and removes. Gives what really changed.

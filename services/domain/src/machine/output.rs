@@ -133,6 +133,11 @@ pub enum DeviceRefusal {
         /// The limit.
         limit: usize,
     },
+    /// More bytes of attributes than a scope may have.
+    AttributesTooLarge {
+        /// The limit, of keys and values together.
+        limit: usize,
+    },
 }
 
 impl Effect {

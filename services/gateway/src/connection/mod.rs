@@ -28,6 +28,7 @@ use crate::core;
 use crate::lane::{Done, Lane};
 use crate::mailbox::Mail;
 use crate::registry::Handle;
+use crate::rejections;
 use crate::shared::Shared;
 use crate::stats;
 use crate::transport::{Door, Transport};
@@ -362,14 +363,10 @@ impl Connection {
     /// Counts something that could not be taken, and says so if it is time.
     fn reject(&mut self, reason: &str) {
         let Some(Identity { device, .. }) = self.identity.as_deref() else { return };
-        let shared = self.shared.clone();
-        tracing::debug!(%device, reason, "rejected");
-        if let Some(report) = shared.rejections.count(device, reason, shared.now()) {
-            let event = crate::rejections::event(&shared, device, report);
+        if let Some(event) = rejections::count(&self.shared, device, reason) {
+            let shared = self.shared.clone();
             Lane::put(&mut self.device_lane, async move {
-                if let Err(status) = core::event(&shared, event).await {
-                    tracing::warn!(error = status.message(), "a rejected payload could not be reported");
-                }
+                rejections::report(&shared, event).await;
                 Done::default()
             });
         }

@@ -13,6 +13,7 @@ use stoker_telemetry::Clock;
 use super::{Connection, Identity, now, outcome_of};
 use crate::core;
 use crate::lane::{Done, Lane};
+use crate::rejections;
 use crate::stats;
 
 impl Connection {
@@ -100,11 +101,20 @@ impl Connection {
                 None => request.remove_client.push(key),
             }
         }
-        let shared = self.shared.clone();
+        let (shared, device) = (self.shared.clone(), device.clone());
         Lane::put(&mut self.device_lane, async move {
             let outcome = match core::attributes(&shared, request).await {
                 Ok(()) => PublishOutcome::Stored,
-                Err(status) => outcome_of(&status),
+                Err(status) => {
+                    let outcome = outcome_of(&status);
+                    if matches!(outcome, PublishOutcome::PayloadInvalid | PublishOutcome::QuotaExceeded) {
+                        // Neither a reason code nor the silence of 3.1.1 says which limit it was.
+                        stats::up(&shared.stats.payloads_rejected);
+                        let reason = format!("attributes: {}", status.message());
+                        rejections::say(&shared, &device, &reason).await;
+                    }
+                    outcome
+                }
             };
             Done { answer: token.map(|token| (token, outcome)), delivery: None }
         });

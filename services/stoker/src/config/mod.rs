@@ -20,6 +20,7 @@ pub(crate) struct Configuration {
     pub(crate) cassandra: Cassandra,
     pub(crate) bus: Bus,
     pub(crate) core: Core,
+    pub(crate) attributes: Attributes,
 }
 
 /// `cassandra.…`
@@ -165,6 +166,23 @@ pub(crate) struct Silence {
     pub(crate) grace: Option<Duration>,
 }
 
+/// `attributes.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Attributes {
+    #[serde(deserialize_with = "scope_bytes")]
+    pub(crate) max_bytes: Option<usize>,
+}
+
+/// All scopes of a device go in one answer among the services, of 4 MiB at most.
+fn scope_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    use serde::de::Error;
+    match usize::deserialize(from)? {
+        bytes @ 1_024..=1_048_576 => Ok(Some(bytes)),
+        bytes => Err(D::Error::custom(format!("a scope has 1024 to 1048576 bytes, not {bytes}"))),
+    }
+}
+
 /// `10` (seconds), `"10s"`, `"1m 30s"`.
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     use serde::de::Error;
@@ -245,6 +263,15 @@ mod tests {
             source = source.with_list_parse_key(list);
         }
         Configuration::from_sources(Some(file.path()), source).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_bytes_of_attributes_have_bounds_themselves() {
+        let max_bytes = |text| read(text, &[]).map(|read| read.attributes.max_bytes);
+        assert_eq!(max_bytes("attributes: {max_bytes: 65536}"), Ok(Some(65_536)));
+        assert_eq!(max_bytes("{}"), Ok(None));
+        let refused = max_bytes("attributes: {max_bytes: 9000000}").unwrap_err();
+        assert!(refused.contains("1024 to 1048576 bytes, not 9000000"), "{refused}");
     }
 
     #[test]

@@ -174,7 +174,10 @@ pub(super) async fn define(
 ) -> Result<(), scylla::errors::ExecutionError> {
     let mut statement = Statement::new(text);
     statement.set_request_timeout(Some(options.schema_timeout));
-    session.query_unpaged(statement, ()).await.map(drop)
+    session.query_unpaged(statement, ()).await?;
+    // The driver waits for the nodes only where this was what changed something, not where another process was faster.
+    session.await_schema_agreement().await?;
+    Ok(())
 }
 
 /// A policy for what must not be sent twice.

@@ -76,7 +76,7 @@ impl Store for CassandraStore {
     }
 
     async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
-        self.read_head(slot).await
+        self.slot_head(slot).await
     }
 
     async fn load(&self, slot: Slot) -> Result<Vec<StateRow>, StoreError> {

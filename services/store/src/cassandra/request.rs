@@ -1,22 +1,45 @@
 //! One request to the database: its turn, its count, its error.
 
-use scylla::errors::ExecutionError;
+use std::time::Duration;
+
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::response::PagingState;
 use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::serialize::row::SerializeRow;
+use scylla::statement::Consistency;
 use scylla::statement::batch::{Batch, BatchStatement, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::Row;
 use stoker_domain::ports::store::StoreError;
 
-use super::CassandraStore;
 use super::connect::never_again;
 use super::lanes::Lane;
+use super::{CassandraStore, spread};
 
 /// Rows of one batch on one partition.
 pub(super) const BATCH_ROWS: usize = 200;
 /// Bytes of it: what a node takes in one go without its neighbours noticing.
 pub(super) const BATCH_BYTES: usize = 64 << 10;
+
+/// How often a serial read is tried that met a conditional write.
+const SERIAL_TRIES: u32 = 3;
+/// The pause after the first of them; a random part comes on top.
+const SERIAL_PAUSE: Duration = Duration::from_millis(20);
+
+/// True for a serial read that gave up because it met others. Those start anew when they meet, too, and the driver
+/// sends none of them again.
+fn met(statement: &PreparedStatement, error: &ExecutionError) -> bool {
+    let serial = matches!(statement.get_consistency(), Some(Consistency::LocalSerial));
+    let ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, _)) = error else {
+        return false;
+    };
+    serial && matches!(error, DbError::ReadTimeout { .. } | DbError::WriteTimeout { .. })
+}
+
+async fn pause_after(tries: u32) {
+    let pause = SERIAL_PAUSE * tries;
+    tokio::time::sleep(pause + spread(pause)).await;
+}
 
 /// How a conditional write ended.
 #[derive(Debug)]
@@ -63,7 +86,15 @@ impl CassandraStore {
     ) -> Result<QueryRowsResult, StoreError> {
         let _turn = self.turn(&self.reads).await?;
         let began = std::time::Instant::now();
-        let result = Box::pin(self.session.execute_unpaged(statement, values)).await;
+        let mut tries = 1;
+        let result = loop {
+            let result = Box::pin(self.session.execute_unpaged(statement, &values)).await;
+            match result {
+                Err(error) if met(statement, &error) && tries < SERIAL_TRIES => pause_after(tries).await,
+                result => break result,
+            }
+            tries += 1;
+        };
         self.counters.read(began.elapsed());
         self.counted(action, result)?.into_rows_result().map_err(|error| self.place.odd(action, error))
     }
@@ -80,8 +111,15 @@ impl CassandraStore {
         loop {
             let _turn = self.turn(&self.reads).await?;
             let began = std::time::Instant::now();
-            let page =
-                Box::pin(self.session.execute_single_page(statement, values.clone(), state.clone())).await;
+            let mut tries = 1;
+            let page = loop {
+                let page = self.session.execute_single_page(statement, values.clone(), state.clone());
+                match Box::pin(page).await {
+                    Err(error) if met(statement, &error) && tries < SERIAL_TRIES => pause_after(tries).await,
+                    page => break page,
+                }
+                tries += 1;
+            };
             self.counters.read(began.elapsed());
             let (result, next) = self.counted(action, page)?;
             each(result.into_rows_result().map_err(|error| self.place.odd(action, error))?)?;

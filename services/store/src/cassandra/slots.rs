@@ -25,8 +25,8 @@ const AFTER_ALL_KEYS: [u8; 18] = [0xff; 18];
 /// Above so many ranges, putting traces together would leave as many as it takes away.
 const RANGES_MAX: usize = 128;
 
-/// One turn at a time for each slot: its owner commits one change after the other anyway, and conditional writes that
-/// meet make each other start anew. Holds the keys that were deleted since traces were put together.
+/// One turn at a time for each slot: its owner commits one change after the other anyway, and conditional writes and
+/// serial reads that meet make each other start anew. Holds the keys that were deleted since traces were put together.
 #[derive(Debug)]
 pub(super) struct Sweeps(Box<[Mutex<Vec<RowKey>>; SLOT_COUNT]>);
 
@@ -60,7 +60,12 @@ fn epoch_of(column: Option<i64>) -> SlotEpoch {
 }
 
 impl CassandraStore {
-    pub(super) async fn read_head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
+    pub(super) async fn slot_head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
+        let _slot = self.sweeps.turn(slot).await;
+        self.read_head(slot).await
+    }
+
+    async fn read_head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
         const ACTION: &str = "read the head of a slot";
         let rows = self.read(ACTION, &self.statements.slot_head, (column(slot),)).await?;
         let row = rows.maybe_first_row::<(i16, Option<i64>, Option<&str>)>();
@@ -83,27 +88,30 @@ impl CassandraStore {
         let (number, name) = (epoch.0.cast_signed(), owner.as_str());
         let applied = if seen == SlotEpoch(0) {
             let values = (number, name, column(slot));
-            self.conditional(ACTION, &self.statements.slot_first_claim, values, "epoch").await?
+            self.conditional(ACTION, &self.statements.slot_first_claim, values, "epoch").await
         } else {
             let values = (number, name, column(slot), seen.0.cast_signed());
-            self.conditional(ACTION, &self.statements.slot_claim, values, "epoch").await?
+            self.conditional(ACTION, &self.statements.slot_claim, values, "epoch").await
         };
         drop(turn);
-        match applied {
-            Applied::Yes => {
-                deleted.clear();
-                Ok(ClaimOutcome::Claimed(epoch))
-            }
-            // What a refusal shows is the condition's column alone.
-            Applied::No(..) => {
-                drop(deleted);
-                Ok(ClaimOutcome::Refused(self.read_head(slot).await?))
-            }
+        // What a refusal shows is the condition's column alone, and an error nothing.
+        let outcome = match applied {
+            Ok(Applied::Yes) => ClaimOutcome::Claimed(epoch),
+            Ok(Applied::No(..)) => ClaimOutcome::Refused(self.read_head(slot).await?),
+            Err(error) => match self.read_head(slot).await {
+                Ok(head) => claim_by_head(head, owner, seen).ok_or(error)?,
+                Err(_) => return Err(error),
+            },
+        };
+        if matches!(outcome, ClaimOutcome::Claimed(_)) {
+            deleted.clear();
         }
+        Ok(outcome)
     }
 
     pub(super) async fn load_slot(&self, slot: Slot) -> Result<Vec<StateRow>, StoreError> {
         const ACTION: &str = "load a slot";
+        let _slot = self.sweeps.turn(slot).await;
         let mut rows = Vec::new();
         self.read_all(ACTION, &self.statements.slot_load, (column(slot),), |page| {
             type Columns<'a> = (Option<i8>, Option<&'a [u8]>, Option<&'a [u8]>);
@@ -288,6 +296,18 @@ impl CassandraStore {
     }
 }
 
+/// What became of a claim without an answer; none while it may still be on its way.
+fn claim_by_head(head: SlotHead, owner: &MemberId, seen: SlotEpoch) -> Option<ClaimOutcome> {
+    if head.epoch <= seen {
+        return None;
+    }
+    if head.epoch.0 == seen.0.saturating_add(1) && head.owner.as_ref() == Some(owner) {
+        return Some(ClaimOutcome::Claimed(head.epoch));
+    }
+    // Epochs only grow: it will not go in any more.
+    Some(ClaimOutcome::Refused(head))
+}
+
 fn head(slot: Slot, epoch: Option<i64>, owner: Option<&str>) -> Result<SlotHead, StoreError> {
     let owner = owner
         .map(MemberId::new)
@@ -335,6 +355,23 @@ mod tests {
             (7, vec![5; 17], all),
         ];
         assert_eq!(gaps(&living, deleted), expected);
+    }
+
+    #[test]
+    fn a_claim_without_an_answer_is_decided_by_the_head_unless_it_may_still_arrive() {
+        let me = MemberId::new("me").unwrap();
+        let head = |epoch, owner: Option<&str>| SlotHead {
+            epoch: SlotEpoch(epoch),
+            owner: owner.map(|owner| MemberId::new(owner).unwrap()),
+        };
+        let outcome = |head: &SlotHead| claim_by_head(head.clone(), &me, SlotEpoch(5));
+        assert_eq!(outcome(&head(6, Some("me"))), Some(ClaimOutcome::Claimed(SlotEpoch(6))));
+        for open in [head(5, None), head(5, Some("me")), head(5, Some("other"))] {
+            assert_eq!(outcome(&open), None);
+        }
+        for lost in [head(6, Some("other")), head(6, None), head(7, Some("me"))] {
+            assert_eq!(outcome(&lost), Some(ClaimOutcome::Refused(lost)));
+        }
     }
 
     #[test]

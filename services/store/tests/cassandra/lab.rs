@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use libtest_mimic::Trial;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::statement::unprepared::Statement;
 use stoker_domain::Millis;
 use stoker_domain::ports::store::Store;
 use stoker_store::{CassandraOptions, CassandraStore};
@@ -131,10 +133,21 @@ impl Lab {
         SessionBuilder::new().known_nodes(&self.addresses).build().await.unwrap()
     }
 
+    /// Carries out what may be carried out again: conditional writes that meet a store's own time out.
     pub(crate) async fn query(&self, text: &str) {
-        let mut statement = scylla::statement::unprepared::Statement::new(text);
+        let mut statement = Statement::new(text);
         statement.set_request_timeout(Some(std::time::Duration::from_secs(120)));
-        self.session().await.query_unpaged(statement, ()).await.unwrap();
+        let session = self.session().await;
+        for tries in 1.. {
+            match session.query_unpaged(statement.clone(), ()).await {
+                Ok(_) => return,
+                Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(
+                    DbError::WriteTimeout { .. },
+                    _,
+                ))) if tries < 20 => {}
+                Err(error) => panic!("{text}: {error}"),
+            }
+        }
     }
 
     /// A setting of the node, as it names it.

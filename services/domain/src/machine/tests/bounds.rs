@@ -64,6 +64,27 @@ fn attributes_are_bounded_per_scope_and_refused_whole() {
 }
 
 #[test]
+fn the_bytes_of_a_scope_are_bounded_and_what_is_too_large_may_get_smaller() {
+    let mut rig = Rig::new();
+    rig.settings.max_attribute_bytes = 16;
+    let patch = |values: &[(&str, Option<&str>)]| {
+        let value = |text: &str| Value::Text(text.to_owned());
+        let client = values.iter().map(|(key, text)| ((*key).to_owned(), text.map(value))).collect();
+        let (shared, server) = (BTreeMap::new(), BTreeMap::new());
+        Input::PatchAttributes(PatchAttributes { device: key("boiler-1"), client, shared, server })
+    };
+    let refused = |limit| Reply::Attributes(Err(DeviceRefusal::AttributesTooLarge { limit }));
+    assert!(matches!(rig.apply(patch(&[("a", Some("1234567"))])).reply, Reply::Attributes(Ok(_))));
+    let one_more = rig.apply(patch(&[("b", Some("12345678"))]));
+    assert_eq!(one_more, Output { reply: refused(16), ..nothing() });
+    assert!(matches!(rig.apply(patch(&[("b", Some("1234567"))])).reply, Reply::Attributes(Ok(_))));
+    rig.settings.max_attribute_bytes = 2;
+    assert_eq!(rig.apply(patch(&[("a", Some("12345678"))])).reply, refused(2));
+    assert!(matches!(rig.apply(patch(&[("a", Some("123456"))])).reply, Reply::Attributes(Ok(_))));
+    assert!(matches!(rig.apply(patch(&[("a", None)])).reply, Reply::Attributes(Ok(_))));
+}
+
+#[test]
 fn a_slot_takes_so_many_devices() {
     let mut rig = Rig::new();
     rig.settings.max_devices_per_slot = 2;
