@@ -143,8 +143,14 @@ impl SmtpSink {
     /// The configuration of a platform that sends its mails here.
     #[must_use]
     pub fn config(&self) -> String {
+        format!("notifier: {}\n", self.email())
+    }
+
+    /// The part of it that says how mail is sent, as it stands below `notifier`.
+    #[must_use]
+    pub fn email(&self) -> Value {
         let url = format!("smtp://{}", self.address);
-        format!("notifier: {{email: {{smtp_url: \"{url}\", from: \"alarms@example.com\"}}}}\n")
+        serde_json::json!({"email": {"smtp_url": url, "from": "alarms@example.com"}})
     }
 
     /// Starts it again after a kill, on the same port.

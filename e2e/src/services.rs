@@ -1,0 +1,268 @@
+//! The platform as processes of their own, over Cassandra and RabbitMQ: `stoker core`, `gateway`, `notifier`, `portal`.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::platform::stoker;
+use crate::wait::{WITHIN, eventually};
+
+/// Lines of each log that a failed test shows.
+const SHOWN: usize = 60;
+/// Read from a file by all portals.
+const TOKEN: &str = "the-administrator-of-these-processes";
+
+/// One process of the platform, running or not.
+#[derive(Debug)]
+pub struct Service {
+    role: &'static str,
+    name: String,
+    directory: PathBuf,
+    log: PathBuf,
+    process: Option<Child>,
+    /// Where it serves, the same over all starts.
+    pub address: SocketAddr,
+    /// Its private port, the same over all starts.
+    pub admin: SocketAddr,
+}
+
+/// The platform in several processes. Ends with the test.
+#[derive(Debug)]
+pub struct Services {
+    directory: TempDir,
+    /// They own the slots.
+    pub cores: Vec<Service>,
+    /// Devices connect to them.
+    pub gateways: Vec<Service>,
+    /// They deliver notifications.
+    pub notifiers: Vec<Service>,
+    /// They serve people.
+    pub portals: Vec<Service>,
+}
+
+fn variable(name: &str) -> Result<String> {
+    std::env::var(name).with_context(|| format!("{name} is not set: `cargo xtask lab up` says what it is"))
+}
+
+/// A port that nobody has. It is taken a moment later, by the process it is for.
+fn free() -> Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+impl Service {
+    fn new(role: &'static str, number: usize, directory: &Path) -> Result<Self> {
+        let name = format!("{role}-{number}");
+        let log = directory.join(format!("{name}.log"));
+        let directory = directory.to_owned();
+        Ok(Self { role, name, directory, log, process: None, address: free()?, admin: free()? })
+    }
+
+    /// Starts it, on the same addresses as before.
+    ///
+    /// # Errors
+    /// It still runs, or cannot be started.
+    pub fn start(&mut self) -> Result<()> {
+        if self.process.is_some() {
+            bail!("{} still runs", self.name);
+        }
+        let listen = match self.role {
+            "core" => Some("STOKER__CORE__LISTEN"),
+            "gateway" => Some("STOKER__GATEWAY__MQTT__LISTEN"),
+            "portal" => Some("STOKER__PORTAL__LISTEN"),
+            _ => None,
+        };
+        let file =
+            || File::options().append(true).create(true).open(&self.log).context("failed to open a log");
+        let mut command = stoker()?;
+        command.arg(self.role).arg("--config").arg(self.directory.join("stoker.yaml"));
+        command.env("STOKER__ADMIN__LISTEN", self.admin.to_string());
+        if let Some(listen) = listen {
+            command.env(listen, self.address.to_string());
+        }
+        command.stdout(file()?).stderr(file()?);
+        self.process = Some(command.spawn().with_context(|| format!("failed to start {}", self.name))?);
+        Ok(())
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// It has ended, or does not say so in time.
+    pub async fn ready(&mut self) -> Result<()> {
+        let by = Instant::now() + WITHIN;
+        loop {
+            if let Some(status) = self.process()?.try_wait()? {
+                bail!("{} has ended: {status}", self.name);
+            }
+            let answer = reqwest::get(format!("http://{}/readyz", self.admin)).await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            if Instant::now() > by {
+                bail!("{} is not ready within {} s", self.name, WITHIN.as_secs());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    fn process(&mut self) -> Result<&mut Child> {
+        let Self { process, name, .. } = self;
+        process.as_mut().with_context(|| format!("{name} is not running"))
+    }
+
+    /// Kills it by SIGKILL: nothing of it runs when this returns.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process()?.kill()?;
+        self.process()?.wait()?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// Ends it as a service manager does, by SIGTERM, and returns how it ended.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        self.signal("TERM")?;
+        let by = Instant::now() + WITHIN;
+        loop {
+            if let Some(status) = self.process()?.try_wait()? {
+                self.process = None;
+                return Ok(status);
+            }
+            if Instant::now() > by {
+                bail!("{} has not ended within {} s", self.name, WITHIN.as_secs());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Sends a signal, such as `STOP` or `CONT`.
+    ///
+    /// # Errors
+    /// It could not be sent.
+    pub fn signal(&mut self, name: &str) -> Result<()> {
+        let pid = self.process()?.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().context("failed to run kill")?;
+        if !sent.success() {
+            bail!("kill -s {name} {pid}: {sent}");
+        }
+        Ok(())
+    }
+}
+
+impl Services {
+    /// Starts so many of each (cores, gateways, notifiers, portals) on a keyspace and queues of their own, with more
+    /// configuration, and waits until all are ready.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub async fn start(counts: [usize; 4], config: &Value) -> Result<Self> {
+        // The second test of a process finds it installed.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let directory = tempfile::tempdir().context("failed to make a directory")?;
+        let path = directory.path();
+        let several = |role, count| {
+            (1..=count).map(|number| Service::new(role, number, path)).collect::<Result<Vec<_>>>()
+        };
+        let [cores, gateways, notifiers, portals] = counts;
+        let mut services = Self {
+            cores: several("core", cores)?,
+            gateways: several("gateway", gateways)?,
+            notifiers: several("notifier", notifiers)?,
+            portals: several("portal", portals)?,
+            directory,
+        };
+        services.configure(config)?;
+        for service in services.all() {
+            service.start()?;
+        }
+        for service in services.all() {
+            service.ready().await?;
+        }
+        Ok(services)
+    }
+
+    fn configure(&self, more: &Value) -> Result<()> {
+        let path = self.directory.path();
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+        let name = format!("e2e_{}_{:x}", std::process::id(), nanos & 0xFFFF_FFFF);
+        let (cassandra, bus) = (variable("STOKER_TEST_CASSANDRA")?, variable("STOKER_TEST_AMQP")?);
+        let cores: Vec<String> = self.cores.iter().map(|core| core.address.to_string()).collect();
+        let token = path.join("admin.token");
+        fs::write(&token, TOKEN)?;
+        let mut config = json!({
+            "cassandra": {"contact_points": [cassandra], "keyspace": name, "replication_factor": 1},
+            "bus": {"url": bus, "prefix": name},
+            "gateway": {"cores": cores},
+            "portal": {"cores": cores},
+            "notifier": {"cores": cores, "webhook": {"allow": ["127.0.0.0/8"]}},
+            "admin": {"token_file": token},
+        });
+        for (section, keys) in more.as_object().into_iter().flatten() {
+            for (key, value) in keys.as_object().into_iter().flatten() {
+                config[section][key] = value.clone();
+            }
+        }
+        // JSON is YAML, too.
+        Ok(fs::write(path.join("stoker.yaml"), config.to_string())?)
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Service> {
+        let Self { cores, gateways, notifiers, portals, .. } = self;
+        cores.iter_mut().chain(gateways).chain(notifiers).chain(portals)
+    }
+
+    /// The HTTP API at one of the portals, as the administrator.
+    ///
+    /// # Errors
+    /// The client could not be made.
+    pub fn api(&self, portal: usize) -> Result<Api> {
+        let portal = self.portals.get(portal).context("there is no such portal")?;
+        Api::new(&format!("http://{}", portal.address), TOKEN)
+    }
+
+    /// Waits until the cores own all slots and every device that is there is in that state.
+    ///
+    /// # Errors
+    /// It does not come to this in time.
+    pub async fn settled(&self, online: u64) -> Result<()> {
+        let api = self.api(0)?;
+        eventually(&format!("all slots are owned and {online} devices are online"), || async {
+            let Ok(status) = api.get("/status").await else { return Ok(None) };
+            let settled = status.status == 200 && status.body["devices_online"] == online;
+            Ok(settled.then_some(()))
+        })
+        .await
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        for service in self.all() {
+            if let Some(mut process) = service.process.take() {
+                // It may have ended by itself.
+                drop(process.kill());
+                drop(process.wait());
+            }
+            // Shown by the test runner when the test has failed, and else not.
+            let log = fs::read_to_string(&service.log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let left_out = lines.len().saturating_sub(SHOWN);
+            println!("── the log of {} ({left_out} lines before these left out)", service.name);
+            for line in lines.iter().skip(left_out) {
+                println!("{line}");
+            }
+        }
+    }
+}
