@@ -253,6 +253,9 @@ impl SlotActor {
             Effect::Archive(key, append) => {
                 self.effects.spawn(effects::archive(self.shared.clone(), key, *append));
             }
+            Effect::Forget(device) => {
+                self.effects.spawn(effects::forget(self.shared.clone(), device));
+            }
         }
     }
 

@@ -8,4 +8,5 @@ mod device;
 mod faulty;
 mod platform;
 mod readings;
+mod removal;
 mod sessions;
