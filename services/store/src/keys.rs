@@ -127,7 +127,8 @@ pub(crate) fn state_key(slot: Slot, key: &StateKey) -> Vec<u8> {
         StateKey::Device(key)
         | StateKey::Presence(key)
         | StateKey::Attributes(key)
-        | StateKey::Counters(key) => builder.id(key.organization.as_str()).id(key.device.as_str()),
+        | StateKey::Counters(key)
+        | StateKey::Removal(key) => builder.id(key.organization.as_str()).id(key.device.as_str()),
         StateKey::Command(id) => builder.minted(id.0),
         StateKey::Alarm(id) => builder.minted(id.0),
         StateKey::Notification(id) | StateKey::Outbox(id) => builder.minted(id.0),

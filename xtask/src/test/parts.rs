@@ -48,7 +48,7 @@ const fn minutes(count: u64) -> Duration {
 }
 
 /// All parts, the quick and telling ones first.
-pub(super) static PARTS: [Part; 12] = [
+pub(super) static PARTS: [Part; 13] = [
     Part {
         name: "fmt",
         what: "the sources are formatted",
@@ -162,6 +162,23 @@ pub(super) static PARTS: [Part; 12] = [
             vec![release_build(), tests]
         }),
     },
+    Part {
+        name: "services",
+        what: "the platform in processes of its own, over Cassandra and RabbitMQ",
+        quick: false,
+        needs: &[Need::Lab, Need::Python, Need::Node],
+        deadline: minutes(30),
+        work: Work::Tests(|workspace| {
+            let tests = Step::cargo(
+                "test -p stoker-e2e --features lab-tests --test services --locked --no-fail-fast",
+            )
+            .args(["--", "--test-threads=1"])
+            .env("STOKER_BIN", workspace.target.join("release/stoker"))
+            .env("STOKER_E2E_PYTHON", foreign::python(workspace))
+            .env("STOKER_E2E_NODE_MODULES", foreign::node_modules(workspace));
+            vec![release_build(), tests]
+        }),
+    },
 ];
 
 /// The crates that speak to what the lab runs, and their tests that need it. Each has a feature `lab-tests` without which
@@ -169,7 +186,8 @@ pub(super) static PARTS: [Part; 12] = [
 const ADAPTERS: [(&str, &str); 2] = [("stoker-bus", "rabbit"), ("stoker-store", "cassandra")];
 
 fn lab_features() -> String {
-    ADAPTERS.map(|(package, _)| format!("{package}/lab-tests")).join(",")
+    let adapters = ADAPTERS.iter().map(|(package, _)| *package);
+    adapters.chain(["stoker-e2e"]).map(|package| format!("{package}/lab-tests")).collect::<Vec<_>>().join(",")
 }
 
 /// All of them by one command: the tests of one adapter run also when those of another fail.
@@ -177,7 +195,8 @@ fn adapter_tests() -> Step {
     let step = ADAPTERS.iter().fold(Step::cargo("test --locked --no-fail-fast"), |step, (package, test)| {
         step.args(["-p", *package, "--test", *test])
     });
-    step.args(["--features".to_owned(), lab_features()])
+    let features: Vec<String> = ADAPTERS.iter().map(|(package, _)| format!("{package}/lab-tests")).collect();
+    step.args(["--features".to_owned(), features.join(",")])
 }
 
 fn release_build() -> Step {

@@ -1,6 +1,7 @@
 //! Devices and their attributes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use stoker_domain::machine::{DevicePatch, DeviceRefusal, Input, NewDevice, PatchAttributes, Reply};
 use stoker_domain::model::{
@@ -13,12 +14,16 @@ use tonic::Status;
 
 use super::lists::{self, Coverage};
 use super::portal::{Portals, client};
-use super::{credential_status, slot_status, store_status, wrong_reply};
+use super::{credential_status, slot_status, wrong_reply};
+use crate::backoff::Backoff;
 use crate::credentials::{Credentials, PASSWORD_MAX, TOKEN_MAX, TOKEN_MIN};
 
 /// Tags of one device, and characters of one of them.
 const TAGS_MOST: usize = 64;
 const TEXT_MOST: usize = 256;
+
+/// Whoever removes a device waits so long for its history to go; it goes all the same.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn no_device(key: &DeviceKey) -> Status {
     ProblemKind::NotFound.status(format!("there is no device {}", key.device))
@@ -27,6 +32,8 @@ pub(super) fn no_device(key: &DeviceKey) -> Status {
 pub(super) fn device_refusal(refusal: DeviceRefusal) -> Status {
     match refusal {
         DeviceRefusal::NotFound => ProblemKind::NotFound.status("there is no such device"),
+        DeviceRefusal::BeingRemoved => ProblemKind::AlreadyExists
+            .status("a device of that id was removed and its history still is being removed, try again soon"),
         DeviceRefusal::Exists => ProblemKind::AlreadyExists.status("there is a device of that id already"),
         DeviceRefusal::SlotFull { limit } => ProblemKind::LimitReached
             .status(format!("the device's slot holds as many devices as it may: {limit}")),
@@ -321,8 +328,25 @@ impl Portals {
         let device = self.change(&key, Input::RemoveDevice(key.clone())).await?;
         self.shared.seen.forget(&key);
         self.release(device.token_hash, &key).await;
-        self.shared.store.forget_device(&key).await.map_err(|error| store_status(&error))?;
+        if tokio::time::timeout(FORGOTTEN_WITHIN, self.gone(&key)).await.is_err() {
+            tracing::warn!(device = %key, "the history of a removed device is not removed yet");
+        }
         Ok(wire::RemoveDeviceReply {})
+    }
+
+    /// Waits until nothing is left of a removed device. Its slot's owner sees to that, and so does the next one, which
+    /// need not be this process.
+    async fn gone(&self, key: &DeviceKey) {
+        let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(250));
+        loop {
+            let look = key.clone();
+            let is_being_removed =
+                self.slots.query(key.slot(), move |slot| slot.is_being_removed(&look)).await;
+            if !is_being_removed.unwrap_or(false) {
+                return;
+            }
+            backoff.pause().await;
+        }
     }
 
     pub(super) async fn attributes(

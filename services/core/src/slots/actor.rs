@@ -21,6 +21,10 @@ const BATCH: usize = 256;
 /// How often the machine may be ticked before others get a turn.
 const TICKS_PER_TURN: usize = 8;
 
+/// How often an append to history that failed is tried again before the slot is given up: a database of several nodes
+/// loses a request now and then.
+const APPENDS_AGAIN: u32 = 5;
+
 /// Why a slot's task ended other than by shutdown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SlotLost {
@@ -208,11 +212,18 @@ impl SlotActor {
     async fn write(&self, history: Vec<Append>, changes: Vec<Change>) -> Result<(), SlotLost> {
         let slot = self.slot;
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        let mut failures = 0;
         while !history.is_empty() {
             match self.shared.store.append(history.clone()).await {
                 Ok(()) => break,
                 // Nothing was written: what was taken in waits for its turn.
                 Err(StoreError::Overloaded(_)) => backoff.pause().await,
+                // It may have been written, and may be again.
+                Err(StoreError::Failed(error)) if failures < APPENDS_AGAIN => {
+                    tracing::warn!(%slot, error, "history was not appended; trying again");
+                    failures += 1;
+                    backoff.pause().await;
+                }
                 Err(source) => return Err(SlotLost::History { slot, source }),
             }
         }
@@ -254,6 +265,9 @@ impl SlotActor {
             }
             Effect::Archive(key, append) => {
                 self.effects.spawn(effects::archive(self.shared.clone(), key, *append));
+            }
+            Effect::Forget(device) => {
+                self.effects.spawn(effects::forget(self.shared.clone(), device));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stoker_domain::machine::{CommandReport, Dispatch, Input};
-use stoker_domain::model::{MemberId, NotificationWork};
+use stoker_domain::model::{DeviceKey, MemberId, NotificationWork};
 use stoker_domain::ports::bus::{BusError, GatewayOrder};
 use stoker_domain::ports::store::{Append, OutboxEntry, StateKey};
 
@@ -91,6 +91,16 @@ async fn publish_until_confirmed(
             }
         }
     }
+}
+
+/// Removes the history of a removed device until it is gone.
+pub(super) async fn forget(shared: Arc<Shared>, device: DeviceKey) -> EffectDone {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    while let Err(error) = shared.store.forget_device(&device).await {
+        tracing::warn!(%device, %error, "the history of a removed device could not be removed");
+        backoff.pause().await;
+    }
+    EffectDone::Input(Box::new(Input::Archived(vec![StateKey::Removal(device)])))
 }
 
 /// Appends an ended row to history until it is there.

@@ -11,5 +11,6 @@ mod faulty;
 mod moving;
 mod platform;
 mod readings;
+mod removal;
 mod sessions;
 mod several;

@@ -5,7 +5,7 @@ use super::state::DeviceEntry;
 use super::{DevicePatch, DeviceRefusal, Effect, NewDevice, Reply, SlotMachine};
 use crate::model::{AlarmState, CommandState, Device, DeviceKey, EndReason};
 use crate::ports::bus::Activity;
-use crate::ports::store::StateKey;
+use crate::ports::store::{Removal, StateKey};
 
 impl SlotMachine {
     pub(super) fn create_device(&mut self, new: NewDevice, draft: &mut Draft<'_>) -> Reply {
@@ -13,7 +13,11 @@ impl SlotMachine {
         if self.entry(&new.key).is_some() {
             return Reply::Device(Err(DeviceRefusal::Exists));
         }
-        if self.device_count >= limit {
+        if self.removals.contains_key(&new.key) {
+            return Reply::Device(Err(DeviceRefusal::BeingRemoved));
+        }
+        // What is still to be forgotten counts, or there would be no end of it while the store fails.
+        if self.device_count + self.removals.len() >= limit {
             return Reply::Device(Err(DeviceRefusal::SlotFull { limit }));
         }
         let record = Device {
@@ -56,7 +60,7 @@ impl SlotMachine {
         Reply::Device(Ok(Box::new(record)))
     }
 
-    /// Takes a device away with all its rows, in one commit.
+    /// Takes a device away with all its rows, in one commit, which leaves a row that says what is to be forgotten.
     pub(super) fn remove_device(&mut self, key: &DeviceKey, draft: &mut Draft<'_>) -> Reply {
         if self.entry(key).is_none() {
             return Reply::Device(Err(DeviceRefusal::NotFound));
@@ -98,7 +102,23 @@ impl SlotMachine {
         for row in [StateKey::Device, StateKey::Presence, StateKey::Attributes, StateKey::Counters] {
             draft.touch(row(key.clone()));
         }
+        self.removals.insert(key.clone(), Removal { device: key.clone(), at: now });
+        draft.touch(StateKey::Removal(key.clone()));
+        draft.after(Effect::Forget(key.clone()));
         Reply::Device(Ok(Box::new(entry.record)))
+    }
+
+    /// What was known of a removed device is removed, too.
+    pub(super) fn forgotten(&mut self, key: DeviceKey, draft: &mut Draft<'_>) {
+        if self.removals.remove(&key).is_some() {
+            draft.touch(StateKey::Removal(key));
+        }
+    }
+
+    /// True while there are things to be forgotten of a device that was removed.
+    #[must_use]
+    pub fn is_being_removed(&self, key: &DeviceKey) -> bool {
+        self.removals.contains_key(key)
     }
 
     /// Has sessions closed that were revoked: their gateways may not have heard.

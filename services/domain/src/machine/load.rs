@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::sessions::conclude;
 use super::state::{CommandEntry, DeviceEntry, NotificationEntry};
 use super::timers::{Subject, Timers};
-use super::{Context, Output, Reply, SlotMachine};
+use super::{Context, Effect, Output, Reply, SlotMachine};
 use crate::model::{AlarmState, DeviceKey, EndReason, NotificationState, Slot, SlotEpoch};
 use crate::ports::store::{Append, OutboxEntry, StateKey, StateRow};
 
@@ -29,6 +29,7 @@ impl SlotMachine {
             alarms: BTreeMap::new(),
             notifications: BTreeMap::new(),
             outbox: BTreeMap::new(),
+            removals: BTreeMap::new(),
             reached: BTreeMap::new(),
             archive_again: BTreeSet::new(),
             timers: Timers::default(),
@@ -40,6 +41,7 @@ impl SlotMachine {
         machine.close_revoked(&mut draft);
         machine.publish_again(&mut draft);
         machine.archive_ended(&mut draft);
+        machine.forget_again(&mut draft);
         machine.time_everything(&mut draft);
         let output = machine.finish(draft, Reply::Done);
         (machine, output)
@@ -120,6 +122,14 @@ impl SlotMachine {
                 }
                 known
             }
+            StateRow::Removal(row) => {
+                // Were there a device, its history would be removed.
+                let unknown = self.entry(&row.device).is_none();
+                if unknown {
+                    self.removals.insert(row.device.clone(), row);
+                }
+                unknown
+            }
         }
     }
 
@@ -178,6 +188,13 @@ impl SlotMachine {
         }
     }
 
+    /// What was to be forgotten may not have been.
+    fn forget_again(&self, draft: &mut Draft<'_>) {
+        for key in self.removals.keys() {
+            draft.after(Effect::Forget(key.clone()));
+        }
+    }
+
     fn time_everything(&mut self, draft: &mut Draft<'_>) {
         for entry in self.entries() {
             draft.retime(Subject::Device(entry.record.key.clone()));
@@ -190,13 +207,14 @@ impl SlotMachine {
         }
     }
 
-    /// Ended rows are in history: their state rows may go.
+    /// Ended rows are in history, and what was to be forgotten is: their state rows may go.
     pub(super) fn archived(&mut self, keys: Vec<StateKey>, draft: &mut Draft<'_>) -> Reply {
         for key in keys {
             match key {
                 StateKey::Command(id) => self.command_archived(id, draft),
                 StateKey::Alarm(id) => self.alarm_archived(id, draft),
                 StateKey::Notification(id) => self.notification_archived(id, draft),
+                StateKey::Removal(key) => self.forgotten(key, draft),
                 StateKey::Device(_)
                 | StateKey::Presence(_)
                 | StateKey::Attributes(_)

@@ -87,10 +87,10 @@ mod wills;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Alarm, AlarmId, CommandId, DeviceId, Millis, MintedId, NotificationId, OrganizationId, Slot, SlotEpoch,
-    Subscriptions,
+    Alarm, AlarmId, CommandId, DeviceId, DeviceKey, Millis, MintedId, NotificationId, OrganizationId, Slot,
+    SlotEpoch, Subscriptions,
 };
-use crate::ports::store::OutboxEntry;
+use crate::ports::store::{OutboxEntry, Removal};
 use crate::settings::Settings;
 
 use draft::Draft;
@@ -135,6 +135,8 @@ pub struct SlotMachine {
     alarms: BTreeMap<AlarmId, Alarm>,
     notifications: BTreeMap<NotificationId, NotificationEntry>,
     outbox: BTreeMap<NotificationId, OutboxEntry>,
+    /// Devices that were removed, while their history is not.
+    removals: BTreeMap<DeviceKey, Removal>,
     /// What was told of each active alarm. After a load only what has not left for history: a further subscription that
     /// names the same recipient can then tell it once more, under the same id.
     reached: BTreeMap<AlarmId, BTreeSet<NotificationId>>,

@@ -1,6 +1,8 @@
 //! What an input leads to.
 
-use crate::model::{Alarm, Attributes, Command, Device, EndReason, MemberId, Presence, SessionEpoch};
+use crate::model::{
+    Alarm, Attributes, Command, Device, DeviceKey, EndReason, MemberId, Presence, SessionEpoch,
+};
 use crate::ports::bus::{Activity, ToGateway};
 use crate::ports::store::{Append, Change, OutboxEntry, StateKey};
 
@@ -34,6 +36,9 @@ pub enum Effect {
     /// Append an ended row to history, then say [`Archived`](super::Input::Archived). The shell goes on until it is
     /// done; only a load asks again.
     Archive(StateKey, Box<Append>),
+    /// Remove the history of a device that was removed, then say [`Archived`](super::Input::Archived) with its
+    /// [`Removal`](StateKey::Removal). The shell goes on until it is done; only a load asks again.
+    Forget(DeviceKey),
     /// Tell the live feed, and whoever waits for a command.
     Activity(Box<Activity>),
 }
@@ -123,6 +128,8 @@ pub enum DeviceRefusal {
     NotFound,
     /// There is one already.
     Exists,
+    /// One of that id was removed, and what is known of it is not removed yet.
+    BeingRemoved,
     /// The slot is full.
     SlotFull {
         /// The limit.

@@ -241,6 +241,7 @@ impl SlotMachine {
                 self.notifications.get(id).map(|entry| StateRow::Notification(entry.row.clone()))
             }
             StateKey::Outbox(id) => self.outbox.get(id).copied().map(StateRow::Outbox),
+            StateKey::Removal(key) => self.removals.get(key).cloned().map(StateRow::Removal),
         }
     }
 }

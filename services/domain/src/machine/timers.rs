@@ -41,7 +41,9 @@ impl Subject {
             StateKey::Device(key) | StateKey::Presence(key) => Some(Self::Device(key.clone())),
             StateKey::Command(id) => Some(Self::Command(*id)),
             StateKey::Notification(id) | StateKey::Outbox(id) => Some(Self::Notification(*id)),
-            StateKey::Attributes(_) | StateKey::Counters(_) | StateKey::Alarm(_) => None,
+            StateKey::Attributes(_) | StateKey::Counters(_) | StateKey::Alarm(_) | StateKey::Removal(_) => {
+                None
+            }
         }
     }
 }

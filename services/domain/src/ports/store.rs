@@ -71,6 +71,8 @@ pub enum StateRow {
     Notification(Notification),
     /// An attempt to be handed to a notifier, until the bus has confirmed it.
     Outbox(OutboxEntry),
+    /// A device that was removed, until its history is.
+    Removal(Removal),
 }
 
 /// Which row.
@@ -92,6 +94,8 @@ pub enum StateKey {
     Notification(NotificationId),
     /// An outbox entry.
     Outbox(NotificationId),
+    /// What was removed and is to be forgotten.
+    Removal(DeviceKey),
 }
 
 impl StateRow {
@@ -107,8 +111,18 @@ impl StateRow {
             Self::Alarm(row) => StateKey::Alarm(row.id),
             Self::Notification(row) => StateKey::Notification(row.id),
             Self::Outbox(row) => StateKey::Outbox(row.notification),
+            Self::Removal(row) => StateKey::Removal(row.device.clone()),
         }
     }
+}
+
+/// A device whose history is to be removed. No device of that id is made meanwhile: it would see that history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Which.
+    pub device: DeviceKey,
+    /// When it was removed.
+    pub at: Millis,
 }
 
 /// An attempt that is to be published. A notification has at most one at a time.

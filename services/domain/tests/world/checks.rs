@@ -419,7 +419,11 @@ fn bounds_hold(world: &World) {
                 assert!(row.attempts.len() <= 32);
                 assert!(row.attempts.iter().all(|attempt| attempt.detail.len() <= 512));
             }
-            StateRow::Presence(_) | StateRow::Command(_) | StateRow::Alarm(_) | StateRow::Outbox(_) => {}
+            StateRow::Presence(_)
+            | StateRow::Command(_)
+            | StateRow::Alarm(_)
+            | StateRow::Outbox(_)
+            | StateRow::Removal(_) => {}
         }
     }
 }
@@ -431,6 +435,8 @@ pub(crate) fn settled(world: &World) {
     let open = counts.commands_queued + counts.commands_sent + counts.commands_delivered;
     assert_eq!((open, counts.not_archived), (0, 0), "something never ended: {counts:?}");
     assert_eq!((counts.notifications_pending, counts.outbox), (0, 0), "something is stuck: {counts:?}");
+    let to_be_forgotten = world.shadow.values().find(|row| matches!(row, StateRow::Removal(_)));
+    assert_eq!(to_be_forgotten, None, "something is never forgotten");
     for (id, (state, outcome)) in &world.truth.finals {
         if let Some(row) = world.store.commands.get(id) {
             assert_eq!((row.state, row.outcome), (*state, *outcome), "history says something else");
@@ -446,6 +452,9 @@ pub(crate) fn everything_unconfirmed_goes_out_again(rows: &store::Rows, output: 
     for row in rows.values() {
         if let StateRow::Outbox(item) = row {
             assert!(output.after.contains(&Effect::Publish(*item)), "{item:?} stays behind");
+        }
+        if let StateRow::Removal(row) = row {
+            assert!(output.after.contains(&Effect::Forget(row.device.clone())), "{row:?} stays behind");
         }
     }
 }

@@ -7,6 +7,7 @@ use stoker_domain::machine::{
     SessionReport,
 };
 use stoker_domain::ports::bus::GatewayOrder;
+use stoker_domain::ports::store::StateKey;
 use stoker_domain::{
     CommandId, Event, EventId, EventKind, SessionEpoch, SessionInfo, Severity, SiteId, TokenHash, Value, Will,
 };
@@ -275,7 +276,7 @@ impl World {
 
     fn effect(&mut self, effect: Effect, fate: EffectFate) {
         if matches!(fate, EffectFate::Lost) {
-            if matches!(effect, Effect::Archive(..)) {
+            if matches!(effect, Effect::Archive(..) | Effect::Forget(_)) {
                 self.effects.push(effect);
             }
             return;
@@ -309,6 +310,14 @@ impl World {
                 } else {
                     // The shell goes on until it is done.
                     self.effects.push(Effect::Archive(key, row));
+                }
+            }
+            Effect::Forget(key) => {
+                self.store.forget_device(&key);
+                if heard {
+                    self.apply(Input::Archived(vec![StateKey::Removal(key)]));
+                } else {
+                    self.effects.push(Effect::Forget(key));
                 }
             }
             Effect::Activity(_) => {}

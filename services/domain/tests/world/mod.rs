@@ -251,7 +251,6 @@ impl World {
             self.truth.committed(&staged.output.changes);
             if let Some(key) = &staged.removed {
                 self.truth.removed(key);
-                self.store.forget_device(key);
             }
             if let Reply::Command(Ok(command)) = &staged.output.reply {
                 checks::a_command_ends_once_and_honestly(&mut self.truth, command);

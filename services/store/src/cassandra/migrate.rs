@@ -96,12 +96,14 @@ pub(super) async fn migrate(
     session: &Session,
     options: &CassandraOptions,
     place: &Place,
+    me: &str,
 ) -> Result<(), CassandraError> {
-    Migrator { session, options, place, me: my_name() }.run().await
+    Migrator { session, options, place, me }.run().await
 }
 
-/// Tells this process from all others that may want the lock.
-fn my_name() -> String {
+/// Tells this process from all others that may want the lock. Made once for all tries: one that had no answer may have
+/// got it.
+pub(super) fn my_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}@{}#{:016x}", std::process::id(), host.trim(), RandomState::new().hash_one(now_us()))
 }
@@ -110,7 +112,7 @@ struct Migrator<'a> {
     session: &'a Session,
     options: &'a CassandraOptions,
     place: &'a Place,
-    me: String,
+    me: &'a str,
 }
 
 impl Migrator<'_> {
@@ -212,7 +214,7 @@ impl Migrator<'_> {
                     migration.checksum(),
                     migration.compatible(),
                     now_us() / 1_000,
-                    self.me.as_str(),
+                    self.me,
                 ),
             )
             .await?;
@@ -231,7 +233,7 @@ impl Migrator<'_> {
         let text = format!(
             "INSERT INTO schema_lock (name, owner) VALUES ('schema', ?) IF NOT EXISTS USING TTL {LOCK_TTL_S}"
         );
-        let rows = self.conditional("take the schema's lock", &text, (self.me.as_str(),)).await?;
+        let rows = self.conditional("take the schema's lock", &text, (self.me,)).await?;
         let owner = match rows {
             Applied::Yes => return Ok(None),
             Applied::No(owner) => owner,
@@ -245,7 +247,7 @@ impl Migrator<'_> {
         let text = format!(
             "UPDATE schema_lock USING TTL {LOCK_TTL_S} SET owner = ? WHERE name = 'schema' IF owner = ?"
         );
-        let me = self.me.as_str();
+        let me = self.me;
         Ok(matches!(self.conditional("keep the schema's lock", &text, (me, me)).await?, Applied::Yes))
     }
 
@@ -260,7 +262,7 @@ impl Migrator<'_> {
     /// Gives the lock up. When that fails it goes by itself.
     async fn unlock(&self) {
         let text = "DELETE FROM schema_lock WHERE name = 'schema' IF owner = ?";
-        if let Err(error) = self.conditional("give the schema's lock up", text, (self.me.as_str(),)).await {
+        if let Err(error) = self.conditional("give the schema's lock up", text, (self.me,)).await {
             tracing::warn!(%error, "the schema's lock goes by itself in a minute");
         }
     }

@@ -124,11 +124,11 @@ async fn prepare(
     options: &CassandraOptions,
     place: &Place,
 ) -> Result<Statements, CassandraError> {
-    let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let (began, me, mut pause) = (Instant::now(), migrate::my_name(), FIRST_PAUSE);
     loop {
         let tried = async {
             connect::ensure_keyspace(session, options, place).await?;
-            migrate::migrate(session, options, place).await?;
+            migrate::migrate(session, options, place, &me).await?;
             Statements::prepare(session, place).await
         };
         match Box::pin(tried).await {

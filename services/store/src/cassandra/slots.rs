@@ -19,7 +19,7 @@ use crate::rows::{StateKind, decode_state, encode_state};
 /// Changes of one commit: the protocol counts statements in 16 bits.
 const CHANGES_MAX: usize = 60_000;
 
-/// Greater than every key of the rows that come and go, which are 17 bytes long.
+/// Greater than every key of the rows that come and go: no id has such a byte, and those that slots make are 17 bytes.
 const AFTER_ALL_KEYS: [u8; 18] = [0xff; 18];
 
 /// Above so many ranges, putting traces together would leave as many as it takes away.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use stoker_domain::ports::store::Removal;
 use stoker_domain::{Attributes, Device, DeviceCounters, SiteId, Value};
 
 use super::ids::{id, token_hash};
@@ -58,6 +59,19 @@ impl Stored for DeviceCounters {
             last_command: row.last_command,
             recent_events: row.recent_events,
         })
+    }
+}
+
+impl Stored for Removal {
+    type Row = proto::Removal;
+    const KIND: &'static str = "removal";
+
+    fn to_row(&self) -> Self::Row {
+        proto::Removal { device: Some(self.device.to_row()), at: self.at }
+    }
+
+    fn from_row(row: Self::Row) -> Result<Self, Invalid> {
+        Ok(Self { device: required("device", row.device)?, at: row.at })
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) enum StateKind {
     Notification = 7,
     /// An outbox entry.
     Outbox = 8,
+    /// What is to be forgotten.
+    Removal = 9,
 }
 
 impl StateKind {
@@ -38,13 +40,16 @@ impl StateKind {
             StateKey::Alarm(_) => Self::Alarm,
             StateKey::Notification(_) => Self::Notification,
             StateKey::Outbox(_) => Self::Outbox,
+            StateKey::Removal(_) => Self::Removal,
         }
     }
 
     /// The kind with that stored number.
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        use StateKind::{Alarm, Attributes, Command, Counters, Device, Notification, Outbox, Presence};
-        [Device, Presence, Attributes, Counters, Command, Alarm, Notification, Outbox]
+        use StateKind::{
+            Alarm, Attributes, Command, Counters, Device, Notification, Outbox, Presence, Removal,
+        };
+        [Device, Presence, Attributes, Counters, Command, Alarm, Notification, Outbox, Removal]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }
@@ -61,6 +66,7 @@ pub(crate) fn encode_state(row: &StateRow) -> Vec<u8> {
         StateRow::Alarm(row) => encode(row),
         StateRow::Notification(row) => encode(row),
         StateRow::Outbox(row) => encode(row),
+        StateRow::Removal(row) => encode(row),
     }
 }
 
@@ -78,5 +84,6 @@ pub(crate) fn decode_state(kind: StateKind, bytes: &[u8]) -> Result<StateRow, Ro
         StateKind::Alarm => StateRow::Alarm(decode(bytes)?),
         StateKind::Notification => StateRow::Notification(decode(bytes)?),
         StateKind::Outbox => StateRow::Outbox(decode(bytes)?),
+        StateKind::Removal => StateRow::Removal(decode(bytes)?),
     })
 }

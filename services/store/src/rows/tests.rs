@@ -155,5 +155,5 @@ fn kinds_of_state_rows_have_numbers_of_their_own() {
     assert_eq!(StateKind::from_number(kind as u8), Some(kind));
     assert_eq!(decode_state(kind, &encode_state(&counters)).unwrap(), counters);
     assert_eq!(StateKind::of(&StateKey::Device(event().device)) as u8, 1);
-    assert_eq!((StateKind::from_number(0), StateKind::from_number(9)), (None, None));
+    assert_eq!((StateKind::from_number(0), StateKind::from_number(10)), (None, None));
 }

@@ -25,6 +25,7 @@ async fn rows_of(store: &dyn Store, key: &DeviceKey) -> Vec<StateRow> {
         StateRow::Alarm(row) => row.device == *key,
         StateRow::Notification(row) => row.device == *key,
         StateRow::Outbox(_) => true,
+        StateRow::Removal(row) => row.device == *key,
     });
     rows.sort_by_key(StateRow::key);
     rows

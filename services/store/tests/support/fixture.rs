@@ -15,12 +15,19 @@ use stoker_domain::{
 };
 
 use super::samples::{
-    T0, alarm, bare_state_rows, command, event, key, member, notification, number, org, point, reading,
-    state_rows, subscription,
+    self, T0, alarm, bare_state_rows, command, event, key, member, notification, number, org, point, reading,
+    subscription,
 };
 
 const OWNER: &str = "member-1";
 const DAY: i64 = 86_400_000;
+
+/// Every kind of row that there was when the directory was written.
+fn state_rows(key: &DeviceKey) -> Vec<StateRow> {
+    let mut rows = samples::state_rows(key);
+    rows.retain(|row| !matches!(row, StateRow::Removal(_)));
+    rows
+}
 
 fn device() -> DeviceKey {
     key("default", "boiler-7")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stoker_domain::ports::store::{Append, OutboxEntry, StateRow};
+use stoker_domain::ports::store::{Append, OutboxEntry, Removal, StateRow};
 use stoker_domain::*;
 
 pub(crate) const T0: Millis = 1_750_000_000_000;
@@ -193,6 +193,7 @@ pub(crate) fn state_rows(key: &DeviceKey) -> Vec<StateRow> {
             attempt: 3,
             at: T0 + 9,
         }),
+        StateRow::Removal(Removal { device: key.clone(), at: T0 + 10 }),
     ];
     let states = ["queued", "sent", "delivered", "succeeded", "failed", "expired", "cancelled"];
     for (n, state) in (0..).zip(states) {

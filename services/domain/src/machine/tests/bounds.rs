@@ -92,6 +92,9 @@ fn a_slot_takes_so_many_devices() {
     let full = Reply::Device(Err(DeviceRefusal::SlotFull { limit: 2 }));
     assert_eq!(rig.create("boiler-3"), Output { reply: full, ..nothing() });
     rig.apply(Input::RemoveDevice(key("boiler-2")));
+    let full = Reply::Device(Err(DeviceRefusal::SlotFull { limit: 2 }));
+    assert_eq!(rig.create("boiler-3").reply, full, "it is to be forgotten yet");
+    rig.apply(Input::Archived(vec![StateKey::Removal(key("boiler-2"))]));
     assert!(matches!(rig.create("boiler-3").reply, Reply::Device(Ok(_))));
 }
 

@@ -67,16 +67,39 @@ fn a_removed_device_takes_everything_along() {
     assert_eq!(untouched.get(&StateKey::Device(key("boiler-2"))), Some(&record), "as it was");
     let mut rest = untouched;
     rest.remove(&StateKey::Device(key("boiler-2")));
+    let removal = StateKey::Removal(key("boiler-2"));
+    assert!(rig.rows.remove(&removal).is_some());
     assert_eq!(rig.rows, rest);
     assert_eq!(orders(&output), [(session, GatewayOrder::Close { reason: EndReason::Revoked })]);
     assert!(told(&output).iter().any(|activity| matches!(activity,
         Activity::Command(row) if row.id == command.id && row.state == CommandState::Cancelled)));
     assert_eq!(archives(&output), [], "its history goes too");
     assert_eq!(rig.machine.next_due(), None);
+    rig.apply(Input::Archived(vec![removal]));
     rig.create("boiler-2");
     let (again, _) = rig.open("boiler-2", "g1");
     assert!(again > session);
     assert_eq!(rig.command("boiler-2", 60).0.number, 1);
+}
+
+#[test]
+fn no_device_is_made_while_an_earlier_one_of_that_id_is_to_be_forgotten() {
+    let mut rig = Rig::new();
+    rig.create("boiler-2");
+    let (removal, forget) = (StateKey::Removal(key("boiler-2")), Effect::Forget(key("boiler-2")));
+    let output = rig.apply(Input::RemoveDevice(key("boiler-2")));
+    assert!(output.changes.iter().any(|change| change.key() == removal), "in the same commit");
+    assert!(output.after.contains(&forget));
+    let refused = Reply::Device(Err(DeviceRefusal::BeingRemoved));
+    assert_eq!(rig.create("boiler-2"), Output { reply: refused.clone(), ..nothing() });
+
+    assert!(rig.take_over(0).after.contains(&forget), "the last owner may not have got round to it");
+    assert_eq!(rig.create("boiler-2").reply, refused);
+    let output = rig.apply(Input::Archived(vec![removal.clone()]));
+    assert_eq!(output.changes, [Change::Delete(removal.clone())]);
+    assert_eq!(rig.apply(Input::Archived(vec![removal])), nothing(), "said twice");
+    assert!(matches!(rig.create("boiler-2").reply, Reply::Device(Ok(_))));
+    assert!(!rig.take_over(0).after.contains(&forget));
 }
 
 #[test]
