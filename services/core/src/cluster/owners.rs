@@ -27,8 +27,9 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(4);
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(20);
 /// Requests for slots that nobody owns yet. More are forgotten: whoever asks asks again.
 const WANTED_MOST: usize = 64;
-/// What health calls it.
+/// What health calls them.
 const THING: &str = "slots";
+const STORE: &str = "store";
 
 /// Why the task ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -245,7 +246,11 @@ impl Owners {
         Ok(Some(match done {
             Done::Refreshed(observed) => {
                 self.refreshing = false;
-                let Some(Observed { cores, dead_gateways, began }) = observed else { return Ok(None) };
+                let Some(Observed { cores, dead_gateways, began }) = observed else {
+                    self.health.waiting(STORE, "the members' rows cannot be read");
+                    return Ok(None);
+                };
+                self.health.ready(STORE);
                 dead_gateways.into_iter().for_each(|gateway| self.gateway_gone(gateway));
                 Input::Members { rows: cores, began }
             }
@@ -295,14 +300,13 @@ impl Owners {
         Ok(None)
     }
 
-    /// Says when all slots have their owners for the first time, and whether they still have.
+    /// Says when all slots have their owners for the first time. From then on this process can serve: requests for a slot
+    /// on its way from one owner to the next wait for it.
     fn tell(&self) {
-        let settled = self.machine.settled();
-        let changed = self.settled.send_if_modified(|known| std::mem::replace(known, settled) != settled);
-        match (changed, settled) {
-            (true, true) => self.health.ready(THING),
-            (true, false) => self.health.waiting(THING, "not all of them have an owner"),
-            (false, _) => {}
+        let settles = self.machine.settled() && !*self.settled.borrow();
+        if settles {
+            self.settled.send_replace(true);
+            self.health.ready(THING);
         }
     }
 

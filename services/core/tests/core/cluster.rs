@@ -14,6 +14,7 @@ use stoker_proto::problem::ProblemKind;
 use tonic::Status;
 use tonic::transport::Channel;
 
+use crate::eventually::eventually;
 use crate::platform::{Disk, device_ref};
 use crate::several::{Network, One, settle};
 
@@ -79,7 +80,7 @@ async fn any_of_three_cores_answers_for_every_device() {
         make(&core.portal, name).await.unwrap();
     }
     for core in &cores {
-        core.health.check_ready().unwrap();
+        eventually("it is ready", || async { core.health.check_ready().ok() }).await;
         assert_eq!(ids(&core.portal).await.unwrap(), names);
         for name in &names {
             let request = GetDeviceRequest { key: device_ref(name) };
