@@ -127,6 +127,40 @@ fn a_read_that_was_overtaken_by_a_newer_one_changes_nothing() {
 }
 
 #[test]
+fn a_read_that_took_long_proves_what_was_true_when_it_began() {
+    let other = another(true);
+    let mut core = Core::new(0, false);
+    core.members(0, &[(other, 1)]);
+    let (began, slots) = (core.now + 1, core.machine.range);
+    core.now += DEAD_AFTER_MS;
+    let row = Peer { id: id(other), slots, beat: 1, leaving: false };
+    core.hear(Input::Members { rows: vec![row], began });
+    assert_eq!(core.machine.likely_owner(Slot(0)), Some(&id(other)), "its row may have changed meanwhile");
+    core.members(0, &[(other, 1)]);
+    assert_eq!(core.machine.likely_owner(Slot(0)), Some(&id("me")));
+}
+
+#[test]
+fn a_newcomer_gets_no_slot_that_it_would_leave_to_the_dead() {
+    let weight = |name: &str| rendezvous::weight(Slot(0), &id(name));
+    let mut names: Vec<String> = (0..1_000).map(|n| format!("m{n}")).collect();
+    names.retain(|name| weight(name) > weight("me"));
+    names.sort_by_key(|name| weight(name));
+    let [newcomer, .., dead] = &names[..] else { panic!("too few: {names:?}") };
+    let (newcomer, dead) = (newcomer.as_str(), dead.as_str());
+    let mut core = Core::new(0, false);
+    core.members(0, &[(dead, 1)]);
+    assert_eq!(core.members(DEAD_AFTER_MS, &[(dead, 1)]), [Action::Read(Slot(0))]);
+    core.hear(Input::Head(Slot(0), head(0, None)));
+    core.hear(Input::TakenOver(Slot(0), SlotEpoch(1)));
+    core.members(0, &[(dead, 1), (newcomer, 1)]);
+    for beat in 2..11 {
+        assert_eq!(core.members(1_000, &[(dead, 1), (newcomer, beat)]), [], "to it the other seems alive");
+    }
+    assert_eq!(core.members(1_000, &[(dead, 1), (newcomer, 11)]), [release(0, 1)]);
+}
+
+#[test]
 fn alone_it_takes_over_whoever_is_recorded() {
     let mut core = Core::new(0, true);
     assert_eq!(core.hear(Input::Tick), [Action::Read(Slot(0))]);

@@ -1,5 +1,7 @@
 //! What becomes of a world in which nothing fails any more: everybody does what it should, once in a tick.
 
+use stoker_domain::Slot;
+
 use super::process::{Life, Request};
 use super::step::{Setup, Step};
 use super::world::World;
@@ -12,6 +14,9 @@ const QUIET_TICKS: usize = 4;
 /// So often a slot may change hands until all is settled: somebody takes it from the dead and hands it to whom it falls,
 /// and one more for what was decided before the calm.
 const TAKEOVERS_MAX: usize = 3;
+
+/// More steps than this between two ticks go on for ever.
+const STEPS: usize = 1_000;
 
 /// The steps that processes take in good order at this moment, one by one until there is none.
 fn next(world: &World, backwards: bool) -> Option<Step> {
@@ -49,6 +54,8 @@ pub struct Settled {
     pub ticks: usize,
     /// Take-overs of the slot that changed hands most.
     pub takeovers: usize,
+    /// Ticks in which some slot was served by nobody, one after the other.
+    pub unserved: usize,
 }
 
 /// Lets the time pass without faults until all is settled, or says why it never was.
@@ -60,10 +67,14 @@ pub fn settle(world: &mut World, setup: &Setup, backwards: bool) -> Result<Settl
         }
     }
     world.counts = Default::default();
-    let mut quiet = 0;
+    let (mut quiet, mut unserved, mut longest_unserved) = (0, 0, 0);
     for tick in 0..TICKS {
         let before = world.counts.requests;
-        while let Some(step) = next(world, backwards) {
+        for steps in 0.. {
+            let Some(step) = next(world, backwards) else { break };
+            if steps > STEPS {
+                return Err("steps without end".to_owned());
+            }
             world.take(setup, &step);
             if let Some(broken) = world.broken {
                 return Err(broken.to_owned());
@@ -73,9 +84,19 @@ pub fn settle(world: &mut World, setup: &Setup, backwards: bool) -> Result<Settl
         if takeovers > TAKEOVERS_MAX {
             return Err(format!("a slot changes hands again and again: {:?}", world.counts.takeovers));
         }
+        let is_served = |slot: &Slot| {
+            let epoch = world.store.head(*slot).epoch;
+            world.rightful(setup, *slot).is_none()
+                || world.processes.iter().any(|process| process.serving.get(slot) == Some(&epoch))
+        };
+        unserved = if setup.slots.iter().all(is_served) { 0 } else { unserved + 1 };
+        longest_unserved = unserved.max(longest_unserved);
+        if unserved > setup.unserved_ticks {
+            return Err("a slot is served by nobody for too long".to_owned());
+        }
         quiet = if world.counts.requests == before { quiet + 1 } else { 0 };
         if quiet > QUIET_TICKS && amiss(world, setup).is_none() {
-            return Ok(Settled { ticks: tick - QUIET_TICKS, takeovers });
+            return Ok(Settled { ticks: tick - QUIET_TICKS, takeovers, unserved: longest_unserved });
         }
         world.take(setup, &Step::Tick);
     }

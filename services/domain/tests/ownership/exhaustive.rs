@@ -25,6 +25,7 @@ pub struct Bounds {
     pub may_leave: &'static [usize],
     pub longest: AtomicUsize,
     pub most: AtomicUsize,
+    pub unserved: AtomicUsize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,6 +47,7 @@ impl Bounds {
             may_leave: &[],
             longest: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            unserved: AtomicUsize::new(0),
         }
     }
 
@@ -175,6 +177,7 @@ impl Bounds {
     fn note(&self, settled: Settled) {
         self.longest.fetch_max(settled.ticks, Ordering::Relaxed);
         self.most.fetch_max(settled.takeovers, Ordering::Relaxed);
+        self.unserved.fetch_max(settled.unserved, Ordering::Relaxed);
     }
 
     /// What it costs of the faults.
@@ -245,10 +248,9 @@ pub fn explore(name: &str, mut bounds: Bounds) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let checker = bounds.checker().threads(threads).finish_when(HasDiscoveries::Any).spawn_bfs().join();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
-    let (longest, most) = (&checker.model().longest, &checker.model().most);
-    println!(
-        "{name}: {states} states, {depth} steps deep, settled in {longest:?} ticks, {most:?} take-overs"
-    );
+    let Bounds { longest, most, unserved, .. } = checker.model();
+    println!("{name}: {states} states, {depth} steps deep");
+    println!("    settled in {longest:?} ticks, {unserved:?} of them unserved, {most:?} take-overs");
     if let Some((promise, path)) = checker.discoveries().into_iter().next() {
         let last = path.last_state().world.clone();
         let why = last.broken.map_or_else(|| checker.model().after(&last).err(), |why| Some(why.to_owned()));

@@ -4,7 +4,7 @@ use stoker_domain::Slot;
 
 use super::calm;
 use super::exhaustive::{Bounds, explore};
-use super::step::{Setup, Step};
+use super::step::{Setup, Step, UNHEARD_TICKS};
 use super::world::World;
 
 /// Everything in good order, after those of these numbers have started and settled.
@@ -87,7 +87,7 @@ fn two_processes_and_slow_answers() {
 #[test]
 fn two_processes_with_clocks_of_different_speed() {
     for (quarters, ticks) in [([8, 4], 4), ([4, 8], 3), ([2, 4], 5), ([4, 2], 4)] {
-        let mut setup = two(0);
+        let mut setup = Setup { unserved_ticks: UNHEARD_TICKS, ..two(0) };
         setup.members.iter_mut().zip(quarters).for_each(|(member, quarters)| member.quarters = quarters);
         let bounds = Bounds::new(&setup, begin(&setup, &[0, 1]), ticks);
         explore(&format!("clocks {quarters:?}"), Bounds { faults: 1, may: goes_away, ..bounds });

@@ -6,7 +6,7 @@ use proptest::test_runner::Config;
 use stateright::Model;
 
 use super::exhaustive::Bounds;
-use super::step::{Setup, Step};
+use super::step::{Setup, Step, UNHEARD_TICKS};
 use super::world::World;
 
 /// Of so many faults at most a history consists.
@@ -28,7 +28,7 @@ fn setups() -> impl Strategy<Value = Setup> {
     let quarters = prop_oneof![3 => Just([4, 4, 4]), 1 => Just([4, 8, 4]), 1 => Just([4, 2, 4])];
     (ranks, quarters, 1..=3_u8, prop_oneof![Just(30_000), Just(7_500)]).prop_map(
         |(ranks, quarters, slots, ttl_ms)| {
-            let mut setup = Setup { ttl_ms, ..Setup::new(&ranks, slots) };
+            let mut setup = Setup { ttl_ms, unserved_ticks: UNHEARD_TICKS, ..Setup::new(&ranks, slots) };
             setup.members.iter_mut().zip(quarters).for_each(|(member, quarters)| member.quarters = quarters);
             setup
         },

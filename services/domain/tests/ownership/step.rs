@@ -3,6 +3,12 @@
 use stoker_domain::ownership::{DEAD_AFTER_MS, SlotRange, falls_to};
 use stoker_domain::{MemberId, Millis, Slot};
 
+/// The dead are waited for, and a pause may follow.
+const DEAD_TICKS: usize = 6;
+/// An owner may have been replaced by one who gave the slot back, and not have heard of it. With nothing to write it finds
+/// out when it looks at its row, after 30 s of a clock that may be half as fast.
+pub const UNHEARD_TICKS: usize = 30;
+
 /// What does not change.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -13,6 +19,8 @@ pub struct Setup {
     pub tick_ms: Millis,
     /// How long a member's row lasts that is not written.
     pub ttl_ms: Millis,
+    /// For so many ticks a slot may be served by nobody once nothing fails any more.
+    pub unserved_ticks: usize,
     /// Nothing fails, so no owner is ever refused a commit.
     pub is_kind: bool,
 }
@@ -32,7 +40,14 @@ impl Setup {
     pub fn new(ranks: &[usize], slots: u8) -> Self {
         let range = SlotRange::new(0, slots - 1).unwrap();
         let members = ids(ranks).into_iter().map(|id| Member { id, range, quarters: 4 }).collect();
-        Self { members, slots: range.iter().collect(), tick_ms: 2_500, ttl_ms: 30_000, is_kind: false }
+        Self {
+            members,
+            slots: range.iter().collect(),
+            tick_ms: 2_500,
+            ttl_ms: 30_000,
+            unserved_ticks: DEAD_TICKS,
+            is_kind: false,
+        }
     }
 
     pub fn clock(&self, member: usize, now: Millis) -> Millis {
