@@ -27,6 +27,64 @@ pub(crate) struct Status {
     alarms_active: u64,
     /// Notifications whose attempts go on.
     notifications_pending: u64,
+    /// All processes that may be alive, where they run apart; empty where all of it is one process.
+    members: Vec<Member>,
+}
+
+/// A process of the platform.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Member {
+    /// Its id, fresh at every start.
+    member: String,
+    /// What it is there for.
+    role: Role,
+    /// Its version.
+    version: String,
+    /// Where it is reached; empty when nobody calls it.
+    address: String,
+    /// Its host or pod.
+    host: String,
+    /// Connections of devices that it holds.
+    sessions: u64,
+    /// How many of the 256 slots it owns.
+    slots_owned: u32,
+    /// It is about to end.
+    leaving: bool,
+}
+
+/// What a process is there for.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Owns slots.
+    Core,
+    /// Ends device connections.
+    Gateway,
+    /// Delivers notifications.
+    Notifier,
+    /// Serves people.
+    Portal,
+}
+
+/// A member of a kind that is newer than this portal is left out.
+fn member(member: wire::Member) -> Option<Member> {
+    let role = match member.role() {
+        wire::MemberRole::Core => Role::Core,
+        wire::MemberRole::Gateway => Role::Gateway,
+        wire::MemberRole::Notifier => Role::Notifier,
+        wire::MemberRole::Portal => Role::Portal,
+        wire::MemberRole::Unspecified => return None,
+    };
+    Some(Member {
+        role,
+        member: member.member,
+        version: member.version,
+        address: member.address,
+        host: member.host,
+        sessions: member.sessions,
+        slots_owned: member.slots_owned,
+        leaving: member.leaving,
+    })
 }
 
 /// The core that answered.
@@ -60,5 +118,6 @@ pub(crate) async fn show(State(app): State<App>) -> Result<axum::Json<Status>, P
         commands_open: reply.commands_open,
         alarms_active: reply.alarms_active,
         notifications_pending: reply.notifications_pending,
+        members: reply.members.into_iter().filter_map(member).collect(),
     }))
 }

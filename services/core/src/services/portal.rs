@@ -123,7 +123,7 @@ impl Portals {
         Ok(wire::GetStatusReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             member: self.shared.member.as_str().to_owned(),
-            slots_owned: parts.iter().map(|part| part.slots_owned).sum(),
+            slots_owned: owned(self.shared.member.as_str()),
             devices: sum(|part| part.devices),
             devices_online: sum(|part| part.devices_online),
             commands_open: sum(|part| part.commands_open),
