@@ -18,6 +18,11 @@ use crate::shared::Shared;
 /// Inputs that may share one commit. More would make the first of them wait for the last.
 const BATCH: usize = 256;
 
+/// Bytes of changes after which a round takes nothing more in. One more input may weigh several times that (all open
+/// commands of a device that is removed), and the commit still has to be one that databases take
+/// ([`COMMIT_BYTES_MAX`](stoker_domain::ports::store::COMMIT_BYTES_MAX)).
+const BATCH_BYTES: usize = 1 << 20;
+
 /// How often the machine may be ticked before others get a turn.
 const TICKS_PER_TURN: usize = 8;
 
@@ -60,6 +65,8 @@ pub(crate) struct SlotActor {
 struct Round {
     history: Vec<Append>,
     changes: Vec<Change>,
+    /// Of the changes, about in bytes.
+    weight: usize,
     after: Vec<Effect>,
     answers: Vec<Answer>,
     queries: Vec<Look>,
@@ -112,12 +119,17 @@ impl SlotActor {
             }
             // Whatever waits by now shares the commit: batches form by themselves while a write is under way.
             for _ in 1..BATCH {
+                if round.weight >= BATCH_BYTES {
+                    break;
+                }
                 match mailbox.try_recv() {
                     Ok(message) => self.take(message, &mut round),
                     Err(_) => break,
                 }
             }
-            while let Some(done) = self.effects.try_join_next() {
+            while round.weight < BATCH_BYTES
+                && let Some(done) = self.effects.try_join_next()
+            {
                 self.effect_done(done, &mut round)?;
             }
             // In every round: however much is asked of the slot, its timers fire.
@@ -151,7 +163,7 @@ impl SlotActor {
     fn tick(&mut self, round: &mut Round) {
         for _ in 0..TICKS_PER_TURN {
             let now = self.shared.clock.now_ms();
-            if self.machine.next_due().is_none_or(|due| due > now) {
+            if round.weight >= BATCH_BYTES || self.machine.next_due().is_none_or(|due| due > now) {
                 return;
             }
             let last_seen = self.shared.seen.of(self.machine.due_intervals(now));
@@ -169,6 +181,7 @@ impl SlotActor {
     ) {
         self.start_all(output.immediate);
         round.history.extend(output.history);
+        round.weight += output.changes.iter().map(Change::weight).sum::<usize>();
         round.changes.extend(output.changes);
         round.after.extend(output.after);
         match (answer, output.reply) {

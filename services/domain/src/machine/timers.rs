@@ -9,7 +9,7 @@ use crate::ports::store::StateKey;
 
 /// What one [`Input::Tick`](super::Input::Tick) fires at most. What a tick leads to is one commit, and must stay of a
 /// size that a store takes at once; what is left is due at once again.
-pub const TICK_LIMIT: usize = 256;
+pub const TICK_LIMIT: usize = 64;
 
 /// Something that is due at some time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
