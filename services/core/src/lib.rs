@@ -33,6 +33,9 @@ use shared::Shared;
 use slots::Slots;
 use tasks::Tasks;
 
+/// Requests that were begun may take so long to end once the slots are handed on.
+const REQUESTS_WITHIN: Duration = Duration::from_secs(5);
+
 /// How often a process reads the subscriptions anew.
 const SUBSCRIPTIONS_EVERY: Duration = Duration::from_millis(1_500);
 /// How old those may be that a process goes by: the pause, and the time that reading takes.
@@ -168,7 +171,10 @@ impl Core {
     pub async fn run(self) -> Result<(), TaskDied> {
         let result = self.supervisor.join().await;
         self.shutdown.cancel();
-        self.tasks.join().await;
+        // Whoever waits for the end of a command may do so for a minute: not here.
+        if tokio::time::timeout(REQUESTS_WITHIN, self.tasks.join()).await.is_err() {
+            tracing::warn!("some requests were still waiting at the end");
+        }
         result
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use stoker_core::{Core, CoreConfig, CoreServices, Membership};
@@ -18,6 +19,8 @@ use crate::metrics::Metrics;
 use crate::parts::settings;
 
 const LISTEN: &str = "0.0.0.0:7400";
+/// Open requests may take so long to end at the end.
+const GOODBYE: Duration = Duration::from_secs(5);
 const KEYSPACE: &str = "stoker";
 const DATACENTER: &str = "datacenter1";
 
@@ -96,7 +99,14 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         .add_service(member)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { end.cancelled().await });
     // Until the slots are handed on, requests are still passed to their new owners.
-    process.back("grpc", serving);
+    let end = process.back_end();
+    process.back("grpc", async move {
+        tokio::select! {
+            served = serving => served,
+            // Whoever waits for the end of a command may do so for a minute: another core's answer comes sooner.
+            () = async { end.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(()),
+        }
+    });
     process.front("core", core.run());
     began(
         Role::Core,
