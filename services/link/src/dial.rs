@@ -34,16 +34,16 @@ pub type Dialed = Pin<Box<dyn Future<Output = io::Result<Box<dyn Wire>>> + Send>
 /// Makes a connection to an address, `host:port`.
 pub type Dial = Arc<dyn Fn(String) -> Dialed + Send + Sync>;
 
+pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// By TCP.
 #[must_use]
 pub fn tcp() -> Dial {
-    Arc::new(|address| {
-        Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as Box<dyn Wire>)
-        })
-    })
+    Arc::new(|address| Box::pin(async move { Ok(Box::new(connect(&address).await?) as Box<dyn Wire>) }))
 }
 
 /// Nobody was reached: whatever was to be sent has not left this process.

@@ -3,9 +3,15 @@
 
 mod cores;
 mod dial;
+mod incoming;
+mod role;
+mod tls;
 
 pub use cores::Cores;
 pub use dial::{Dial, Dialed, Link, NoConnection, Wire, tcp};
+pub use incoming::{Accepted, Incoming};
+pub use role::{Caller, Role};
+pub use tls::{Tls, TlsError, TlsFiles};
 
 /// The greatest gRPC message in either direction: a batch of readings of many small packets, or one page of a list.
 pub const MESSAGE_MOST: usize = 64 * 1024 * 1024;

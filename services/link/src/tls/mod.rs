@@ -1,0 +1,159 @@
+//! TLS among the services: each shows a certificate, and each asks for the other's.
+
+mod files;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::dial::connect;
+use crate::{Caller, Dial, Role, Wire};
+use files::Texts;
+pub use files::{TlsError, TlsFiles};
+
+/// Files are looked at again for a new connection, at most so often.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The certificate of this service and those that it believes. Files that are replaced count for the connections made
+/// from then on.
+#[derive(Clone)]
+pub struct Tls(Arc<Inner>);
+
+struct Inner {
+    files: TlsFiles,
+    look_every: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    looked: Instant,
+    texts: Texts,
+    /// What was last found in place of files that fit; said once.
+    complaint: Option<String>,
+    configs: Configs,
+}
+
+/// Both sides of what the files say.
+#[derive(Clone)]
+struct Configs {
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file that cannot be used.
+    pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
+        Self::looking(files, LOOK_EVERY)
+    }
+
+    fn looking(files: TlsFiles, look_every: Duration) -> Result<Self, TlsError> {
+        let texts = Texts::read(&files)?;
+        let configs = texts.configs(&files)?;
+        let state = State { looked: Instant::now(), texts, complaint: None, configs };
+        Ok(Self(Arc::new(Inner { files, look_every, state: Mutex::new(state) })))
+    }
+
+    /// What holds for a connection that is made now.
+    async fn configs(&self) -> Configs {
+        {
+            let mut state = self.0.state.lock();
+            if state.looked.elapsed() < self.0.look_every {
+                return state.configs.clone();
+            }
+            // Others that come meanwhile take what there is.
+            state.looked = Instant::now();
+        }
+        let files = self.0.files.clone();
+        let read = tokio::task::spawn_blocking(move || Texts::read(&files)).await;
+        let mut state = self.0.state.lock();
+        // The runtime is ending.
+        let Ok(read) = read else { return state.configs.clone() };
+        let changed = match read {
+            Ok(texts) if texts == state.texts => Ok(None),
+            Ok(texts) => texts.configs(&self.0.files).map(|configs| Some((texts, configs))),
+            Err(error) => Err(error),
+        };
+        match changed {
+            Ok(None) => state.complaint = None,
+            Ok(Some((texts, configs))) => {
+                tracing::info!("the certificates among the services have changed");
+                (state.texts, state.configs, state.complaint) = (texts, configs, None);
+            }
+            // Half of them are replaced, perhaps.
+            Err(error) => {
+                let complaint = error.to_string();
+                if state.complaint.as_ref() != Some(&complaint) {
+                    tracing::warn!("{complaint}; what was read before is used further on");
+                    state.complaint = Some(complaint);
+                }
+            }
+        }
+        state.configs.clone()
+    }
+
+    /// By TCP and TLS, to cores: the other end has a certificate with that role and with the host of the address.
+    #[must_use]
+    pub fn dial(&self) -> Dial {
+        let tls = self.clone();
+        Arc::new(move |address| {
+            let tls = tls.clone();
+            Box::pin(async move {
+                let name = host(&address)?;
+                let connector = TlsConnector::from(tls.configs().await.client);
+                let stream = connector.connect(name, connect(&address).await?).await?;
+                match role(stream.get_ref().1.peer_certificates())? {
+                    Role::Core => Ok(Box::new(stream) as Box<dyn Wire>),
+                    other => Err(refused(format!("it shows the certificate of a {other}, not of a core"))),
+                }
+            })
+        })
+    }
+
+    /// The handshake of a core with whoever came.
+    pub(crate) fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> impl Future<Output = io::Result<(Box<dyn Wire>, Caller)>> + Send + 'static {
+        let tls = self.clone();
+        async move {
+            let acceptor = TlsAcceptor::from(tls.configs().await.server);
+            let stream = acceptor.accept(stream).await?;
+            let role = role(stream.get_ref().1.peer_certificates())?;
+            Ok((Box::new(stream) as Box<dyn Wire>, Caller::Service(role)))
+        }
+    }
+}
+
+fn refused(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
+/// The role in the certificate of the other end, which was verified.
+fn role(chain: Option<&[CertificateDer<'_>]>) -> io::Result<Role> {
+    let certificate =
+        chain.and_then(<[_]>::first).ok_or_else(|| refused("it shows no certificate".to_owned()))?;
+    Role::of(certificate).map_err(|what| refused(format!("it shows {what}")))
+}
+
+/// The host of `host:port`, as a certificate has it.
+fn host(address: &str) -> io::Result<ServerName<'static>> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    ServerName::try_from(host.to_owned()).map_err(|_| {
+        let why = format!("{host:?} is neither a host's name nor an address");
+        io::Error::new(io::ErrorKind::InvalidInput, why)
+    })
+}
