@@ -2,6 +2,7 @@
 //! and answers gateways, portals and notifiers over gRPC.
 
 mod backoff;
+mod callers;
 mod cluster;
 mod credentials;
 mod seen;

@@ -203,8 +203,13 @@ impl Gateways {
                 SessionReport::Ended { device: device.clone(), epoch, reason }
             }
         };
-        self.apply(&device, Input::Session(report)).await?;
-        Ok(wire::ReportSessionReply {})
+        match self.apply(&device, Input::Session(report)).await? {
+            Reply::Unannounced => {
+                let detail = "the session is not known here yet; announce it and say this again";
+                Err(ProblemKind::Unavailable.status(detail))
+            }
+            _ => Ok(wire::ReportSessionReply {}),
+        }
     }
 
     async fn reported_event(

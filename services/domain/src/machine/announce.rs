@@ -1,10 +1,12 @@
 //! Sessions that outlive their slot's owner: the gateway that holds them tells the new one.
 
+use super::attributes::shared_json;
 use super::draft::Draft;
 use super::sessions::is_presumed;
+use super::timers::Subject;
 use super::{Announce, Dispatch, Effect, HeldSession, Reply, SlotMachine};
-use crate::model::{CommandState, DeviceKey, EndReason, MemberId, SessionEpoch};
-use crate::ports::bus::{GatewayOrder, ToGateway};
+use crate::model::{CommandId, CommandState, DeviceKey, EndReason, MemberId, SessionEpoch};
+use crate::ports::bus::{Activity, GatewayOrder, ToGateway};
 use crate::ports::store::StateKey;
 
 impl SlotMachine {
@@ -28,7 +30,7 @@ impl SlotMachine {
             }
             Some(newest) if epoch == newest.epoch => match newest.ended {
                 None => {}
-                Some(_) if is_presumed(&newest) => self.revive(&key, draft),
+                Some(_) if is_presumed(&newest) && entry.over != Some(epoch) => self.revive(&key, draft),
                 Some((_, reason)) => {
                     draft.immediate(self.close_held(gateway, &key, epoch, reason));
                     return;
@@ -37,10 +39,13 @@ impl SlotMachine {
             // Granted by an owner that was lost before it could write it down.
             _ => self.begin_session(&key, epoch, session, draft),
         }
+        // What was announced may be older than what the gateway has reported since. That a session takes none is found
+        // out by the first command; one that is thought to take none would never get any.
         if commands_wanted {
             self.hand_out_again(&key, epoch, draft);
+            self.commands_wanted(&key, epoch, true, draft);
         }
-        self.commands_wanted(&key, epoch, commands_wanted, draft);
+        self.give_owed_attributes(&key, draft);
     }
 
     /// The presumption was wrong: the session goes on as if nothing had been.
@@ -48,18 +53,41 @@ impl SlotMachine {
         let now = draft.now();
         let Some(entry) = self.entry_mut(key) else { return };
         entry.heard = entry.heard.max(now);
+        let mut written = false;
         if let Some(presence) = &mut entry.presence {
+            // A presumption is not written down; what came of it is.
+            written = presence.silence_due.is_none()
+                || (presence.session.will.is_some() && presence.will_due.is_none());
             (presence.ended, presence.silence_due, presence.will_due) = (None, None, None);
+            draft.tell(Activity::Connection(presence.clone()));
         }
-        draft.touch(StateKey::Presence(key.clone()));
+        if written {
+            draft.touch(StateKey::Presence(key.clone()));
+        } else {
+            // After a take-over that is every session: no write for each.
+            draft.retime(Subject::Device(key.clone()));
+        }
         self.end_silence(key, draft);
+    }
+
+    /// Shared attributes that changed while it was not known where the device is.
+    fn give_owed_attributes(&mut self, key: &DeviceKey, draft: &mut Draft<'_>) {
+        let Some(entry) = self.entry_mut(key) else { return };
+        if !std::mem::take(&mut entry.owes_attributes) {
+            return;
+        }
+        let Some(entry) = self.entry(key) else { return };
+        if let (Some(session), Some(attributes)) = (entry.session(), &entry.attributes) {
+            let json = shared_json(attributes);
+            draft.after(self.for_gateway(session, GatewayOrder::Attributes { json }));
+        }
     }
 
     /// What the last owner had handed to this session it may have died before dispatching. The gateway knows what it
     /// has had already.
     fn hand_out_again(&mut self, key: &DeviceKey, epoch: SessionEpoch, draft: &mut Draft<'_>) {
         let Some(session) = self.entry(key).and_then(|entry| entry.session()) else { return };
-        let again: Vec<Effect> = self
+        let again: Vec<(CommandId, Effect)> = self
             .open_commands(key)
             .filter(|command| {
                 matches!(command.state, CommandState::Queued | CommandState::Sent)
@@ -73,10 +101,13 @@ impl SlotMachine {
                     params: command.params.clone(),
                     expires_at: command.expires_at,
                 };
-                self.for_gateway(session, order)
+                (command.id, self.for_gateway(session, order))
             })
             .collect();
-        for dispatch in again {
+        for (id, dispatch) in again {
+            if let Some(entry) = self.commands.get_mut(&id) {
+                entry.handed_once_more();
+            }
             draft.after(dispatch);
         }
     }

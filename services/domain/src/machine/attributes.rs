@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::Draft;
+use super::sessions::is_presumed;
 use super::{DeviceRefusal, PatchAttributes, Reply, SlotMachine};
 use crate::model::{Attributes, Value};
 use crate::ports::bus::{Activity, GatewayOrder};
@@ -46,6 +47,7 @@ impl SlotMachine {
         }
         if let Some(entry) = self.entry_mut(&key) {
             entry.attributes = Some(attributes.clone());
+            entry.owes_attributes |= !shared.is_empty() && entry.presence.as_ref().is_some_and(is_presumed);
         }
         draft.touch(StateKey::Attributes(key));
         draft.tell(Activity::Attributes(attributes.clone()));
@@ -76,6 +78,12 @@ fn merge(scope: &mut Scope, patch: ScopePatch) -> ScopePatch {
         }
     }
     changed
+}
+
+/// All shared attributes, as a device is told of them.
+pub(super) fn shared_json(attributes: &Attributes) -> String {
+    let all = attributes.shared.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+    json_object(&all.collect())
 }
 
 /// A JSON object of these values; removed ones are null. Written by hand because [`Value::Json`] is JSON text already,

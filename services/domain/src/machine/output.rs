@@ -58,6 +58,8 @@ pub enum Reply {
     /// Taken.
     #[default]
     Done,
+    /// To `Session`: this owner does not know that session yet. Its gateway is to say so again once it has announced it.
+    Unannounced,
     /// To `OpenSession`.
     Session(Result<SessionGrant, SessionRefusal>),
     /// To `Event`.

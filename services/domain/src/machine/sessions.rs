@@ -66,6 +66,9 @@ impl SlotMachine {
     pub(super) fn session_report(&mut self, report: SessionReport, draft: &mut Draft<'_>) -> Reply {
         match report {
             SessionReport::CommandsWanted { device, epoch, wanted } => {
+                if self.is_unannounced(&device, epoch) {
+                    return Reply::Unannounced;
+                }
                 self.commands_wanted(&device, epoch, wanted, draft);
             }
             SessionReport::Ended { device, epoch, reason } => {
@@ -73,6 +76,18 @@ impl SlotMachine {
             }
         }
         Reply::Done
+    }
+
+    /// True when this owner has yet to hear of the session from the gateway that holds it.
+    fn is_unannounced(&self, key: &DeviceKey, epoch: SessionEpoch) -> bool {
+        let Some(entry) = self.entry(key) else { return false };
+        match &entry.presence {
+            None => true,
+            Some(newest) => {
+                epoch > newest.epoch
+                    || (epoch == newest.epoch && is_presumed(newest) && entry.over != Some(epoch))
+            }
+        }
     }
 
     fn session_ended(
@@ -96,6 +111,11 @@ impl SlotMachine {
             self.end_session(key, reason, draft);
         } else if presence.ended.is_none() || corrects(presence, reason) {
             self.end_session(key, reason, draft);
+        } else if is_presumed(presence)
+            && let Some(entry) = self.entry_mut(key)
+        {
+            // It is no guess any more: no announcement that is still on its way brings it back.
+            entry.over = Some(epoch);
         }
     }
 

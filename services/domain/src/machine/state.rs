@@ -37,6 +37,10 @@ pub(super) struct DeviceEntry {
     pub(super) arrival: u64,
     /// Whether the session under way can take commands.
     pub(super) wants_commands: bool,
+    /// A session that was presumed lost, and is: its gateway has said so.
+    pub(super) over: Option<SessionEpoch>,
+    /// Shared attributes have changed while the session was presumed lost: if it was not, the device is to be told.
+    pub(super) owes_attributes: bool,
     /// From when on the expected interval is counted: the newest sign of life, or the end of the grace after one could
     /// not come.
     pub(super) heard: Millis,
@@ -66,6 +70,8 @@ impl DeviceEntry {
             counters,
             arrival: 0,
             wants_commands: false,
+            over: None,
+            owes_attributes: false,
             heard,
             look_at: heard,
             replies: VecDeque::new(),
@@ -154,6 +160,14 @@ impl CommandEntry {
         self.row.handed = Some(session);
         self.unsaid = true;
         self.hand_out_again = None;
+    }
+
+    /// The session that was handed it is handed it once more, as nobody knows whether it has had it: the word that the
+    /// first copy was not written says nothing of the second.
+    pub(super) fn handed_once_more(&mut self) {
+        if self.holders.first() != Some(&BEFORE_MEMORY) {
+            self.holders.insert(0, BEFORE_MEMORY);
+        }
     }
 
     /// A session has surely not written it. True when that was news. Its queue may have been full, so it is handed out

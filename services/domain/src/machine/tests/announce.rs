@@ -123,3 +123,88 @@ fn what_was_handed_to_the_session_and_not_delivered_is_handed_to_it_again_in_ord
     assert_eq!(handed, [first.id, third.id, fourth.id].map(|id| (id, epoch)));
     assert_eq!(announce(&mut rig, vec![held("boiler-1", epoch, false)]).after, [], "it takes none any more");
 }
+
+#[test]
+fn an_announcement_that_was_overtaken_by_the_end_of_its_session_brings_nobody_back() {
+    let mut rig = Rig::new();
+    let (epoch, _) = rig.open("boiler-1", "g1");
+    rig.take_over(0);
+    rig.end("boiler-1", epoch, EndReason::Cut);
+    let output = announce(&mut rig, vec![held("boiler-1", epoch, true)]);
+    assert_eq!(orders(&output.immediate).len(), 1, "it is closed, should it be there");
+    assert!(rig.presence("boiler-1").ended.is_some());
+    rig.pass(1_000_000);
+    assert_eq!(rig.active().len(), 1, "it is missed");
+}
+
+#[test]
+fn that_a_session_takes_commands_is_said_again_until_the_session_is_known() {
+    for lost_with_its_owner in [false, true] {
+        let mut rig = Rig::new();
+        let (mut epoch, _) = rig.open("boiler-1", "g1");
+        rig.take_over(0);
+        if lost_with_its_owner {
+            epoch.counter += 1;
+        }
+        let wanted = || SessionReport::CommandsWanted { device: key("boiler-1"), epoch, wanted: true };
+        assert_eq!(rig.apply(Input::Session(wanted())).reply, Reply::Unannounced);
+        // Collected before the device subscribed.
+        announce(&mut rig, vec![held("boiler-1", epoch, false)]);
+        assert_eq!(rig.apply(Input::Session(wanted())).reply, Reply::Done);
+        announce(&mut rig, vec![held("boiler-1", epoch, false)]);
+        let (_, output) = rig.command("boiler-1", 60);
+        assert_eq!(orders(&output.after).len(), 1, "it is handed out");
+        rig.end("boiler-1", epoch, EndReason::Cut);
+        assert_eq!(rig.apply(Input::Session(wanted())).reply, Reply::Done, "nobody needs to know");
+    }
+}
+
+#[test]
+fn attributes_that_changed_while_nobody_knew_where_the_device_was_reach_it() {
+    let mut rig = Rig::new();
+    let (epoch, _) = rig.open("boiler-1", "g1");
+    rig.take_over(0);
+    let shared = [("eco".to_owned(), Some(Value::Boolean(true)))].into();
+    let patch = PatchAttributes { device: key("boiler-1"), client: [].into(), shared, server: [].into() };
+    let output = rig.apply(Input::PatchAttributes(patch));
+    assert_eq!(orders(&output.after).len(), 0);
+    let output = announce(&mut rig, vec![held("boiler-1", epoch, false)]);
+    let told: Vec<_> = orders(&output.after).into_iter().map(|message| message.order.clone()).collect();
+    assert_eq!(told, [GatewayOrder::Attributes { json: "{\"eco\":true}".to_owned() }]);
+    assert_eq!(announce(&mut rig, vec![held("boiler-1", epoch, false)]).after, [], "once");
+}
+
+#[test]
+fn the_announcement_of_a_session_that_is_known_writes_nothing() {
+    let mut rig = Rig::new();
+    let (epoch, _) = rig.open("boiler-1", "g1");
+    rig.take_over(0);
+    assert_eq!(announce(&mut rig, vec![held("boiler-1", epoch, false)]).changes, []);
+    rig.take_over(0);
+    assert!(rig.presence("boiler-1").ended.is_some());
+    rig.pass(60_000);
+    assert_ne!(
+        announce(&mut rig, vec![held("boiler-1", epoch, false)]).changes,
+        [],
+        "its absence was written down"
+    );
+}
+
+#[test]
+fn a_command_that_was_handed_out_twice_is_not_called_never_sent_for_one_word_about_one_of_them() {
+    let mut rig = Rig::new();
+    let (epoch, _) = rig.open("boiler-1", "g1");
+    rig.wants("boiler-1", epoch, true);
+    let (command, _) = rig.command("boiler-1", 60);
+    announce(&mut rig, vec![held("boiler-1", epoch, true)]);
+    rig.report(CommandReport::NotSent {
+        id: command.id,
+        session: epoch,
+        never: false,
+        detail: String::new(),
+    });
+    rig.end("boiler-1", epoch, EndReason::Disconnect);
+    rig.pass(61_000);
+    let outcome = rig.machine.command(command.id).and_then(|command| command.outcome);
+    assert_eq!(outcome, Some(CommandOutcome::Unknown));
+}
