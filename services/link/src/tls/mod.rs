@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -113,7 +114,12 @@ impl Tls {
             Box::pin(async move {
                 let name = host(&address)?;
                 let connector = TlsConnector::from(tls.configs().await.client);
-                let stream = connector.connect(name, connect(&address).await?).await?;
+                let mut stream = connector.connect(name, connect(&address).await?).await?;
+                // Our certificate is looked at after that. HTTP/2 begins with settings of the server, so that what comes
+                // first is either those or why we are not let in.
+                if stream.fill_buf().await?.is_empty() {
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
                 match role(stream.get_ref().1.peer_certificates())? {
                     Role::Core => Ok(Box::new(stream) as Box<dyn Wire>),
                     other => Err(refused(format!("it shows the certificate of a {other}, not of a core"))),
