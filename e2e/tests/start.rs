@@ -142,3 +142,18 @@ async fn a_signal_ends_it_with_0_and_the_port_is_free_again() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_service_that_is_not_told_where_the_others_are_names_the_key_and_the_variable() -> Result<()> {
+    for (service, key, variable) in [
+        ("core", "cassandra.contact_points", "STOKER__CASSANDRA__CONTACT_POINTS"),
+        ("gateway", "gateway.cores", "STOKER__GATEWAY__CORES"),
+        ("notifier", "notifier.cores", "STOKER__NOTIFIER__CORES"),
+        ("portal", "portal.cores", "STOKER__PORTAL__CORES"),
+    ] {
+        let refused = refused(&[service], &[]).await?;
+        assert_eq!(refused.code, 1, "{service}: {}", refused.said);
+        ensure!(refused.said.contains(key) && refused.said.contains(variable), "{service}: {}", refused.said);
+    }
+    Ok(())
+}

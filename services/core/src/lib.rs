@@ -130,7 +130,13 @@ impl Core {
             supervisor.join().await?;
             return Err(CoreError::Ended);
         }
-        let tasks = Tasks::new(shutdown.clone());
+        // Readings and requests go on until the slots are handed on.
+        let tasks = Tasks::new(CancellationToken::new());
+        if routes.has_others() {
+            let telling =
+                cluster::hearsay::run(shared.clone(), slots.clone(), routes.clone(), shutdown.clone());
+            supervisor.run("hearsay", telling);
+        }
         supervisor.run("subscriptions", refresh_subscriptions(shared.clone(), shutdown.clone()));
         Ok(Self { shared, slots, routes, credentials: Arc::new(credentials), tasks, supervisor, shutdown })
     }
@@ -155,7 +161,11 @@ impl Core {
         };
         let notifier = Notifiers { slots: self.slots.clone(), routes: self.routes.clone() };
         let member = Members { shared: self.shared.clone(), slots: self.slots.clone() };
-        let peer = PeerCores { credentials: self.credentials.clone(), routes: self.routes.clone() };
+        let peer = PeerCores {
+            shared: self.shared.clone(),
+            credentials: self.credentials.clone(),
+            routes: self.routes.clone(),
+        };
         CoreServices {
             gateway: GatewayServiceServer::new(gateway).max_decoding_message_size(MESSAGE_MOST),
             portal: PortalServiceServer::new(portal).max_encoding_message_size(MESSAGE_MOST),
@@ -172,6 +182,7 @@ impl Core {
     pub async fn run(self) -> Result<(), TaskDied> {
         let result = self.supervisor.join().await;
         self.shutdown.cancel();
+        self.tasks.shutdown().cancel();
         // Whoever waits for the end of a command may do so for a minute: not here.
         if tokio::time::timeout(REQUESTS_WITHIN, self.tasks.join()).await.is_err() {
             tracing::warn!("some requests were still waiting at the end");

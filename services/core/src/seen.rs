@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::Mutex;
-use stoker_domain::model::{DeviceKey, Millis, SLOT_COUNT};
+use stoker_domain::model::{DeviceKey, Millis, SLOT_COUNT, Slot};
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Times {
@@ -62,10 +62,45 @@ impl Seen {
             .collect()
     }
 
+    /// Those in a slot of which a message came after that time. Others than these are forgotten that were not heard of
+    /// since `forget`.
+    pub(crate) fn heard_elsewhere(
+        &self,
+        slot: Slot,
+        after: Millis,
+        forget: Millis,
+    ) -> Vec<(DeviceKey, Millis)> {
+        let Some(part) = self.parts.get(usize::from(slot.0)) else { return Vec::new() };
+        let mut part = part.lock();
+        part.retain(|_, times| times.last_message >= forget);
+        let heard = part.iter().filter(|(_, times)| times.last_message > after);
+        heard.map(|(device, times)| (device.clone(), times.last_message)).collect()
+    }
+
     /// The device is no more.
     pub(crate) fn forget(&self, device: &DeviceKey) {
         if let Some(part) = self.parts.get(usize::from(device.slot().0)) {
             part.lock().remove(device);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stoker_domain::model::{DeviceId, OrganizationId};
+
+    #[test]
+    fn what_was_heard_of_slots_of_others_is_told_once_and_forgotten_in_time() {
+        let seen = Seen::default();
+        let key = |id| DeviceKey::new(OrganizationId::default_organization(), DeviceId::new(id).unwrap());
+        let (device, slot) = (key("boiler-1"), key("boiler-1").slot());
+        seen.message(&device, 1_000);
+        assert_eq!(seen.heard_elsewhere(slot, 0, 0), [(device.clone(), 1_000)]);
+        assert_eq!(seen.heard_elsewhere(slot, 1_000, 0), []);
+        seen.message(&device, 1_001);
+        assert_eq!(seen.heard_elsewhere(slot, 1_000, 0), [(device.clone(), 1_001)]);
+        assert_eq!(seen.heard_elsewhere(slot, 0, 2_000), []);
+        assert_eq!(seen.of(vec![device]).len(), 0, "forgotten");
     }
 }

@@ -1,11 +1,13 @@
 //! Once a second every core hears that this gateway lives, and says which slots it owns. Whoever owns a slot anew is told
 //! of the sessions that this gateway holds in it; however much of this is lost on the way, the next beat makes it good.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use parking_lot::Mutex;
+use prost::Message;
 use stoker_domain::machine::HeldSession;
 use stoker_domain::model::{Slot, SlotEpoch};
 use stoker_link::{Cores, Link};
@@ -14,6 +16,7 @@ use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::member_service_client::MemberServiceClient;
 use stoker_proto::core::v1::{AnnounceSessionsRequest, BeatReply, BeatRequest, MemberRole};
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -27,12 +30,15 @@ const EVERY: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(2);
 /// A core may take so long to hear of the sessions of one slot.
 const ANNOUNCE_WITHIN: Duration = Duration::from_secs(5);
-/// Connections say within this time what they hold; one that does not is asked at the next beat.
+/// Connections say within this time what they hold; one that does not is asked again.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
 /// What health calls the cores.
 const THING: &str = "core";
-/// Sessions in one announcement.
+/// Sessions in one announcement, and their bytes: wills may be large, and the owner may have to write them.
 const SESSIONS_AT_ONCE: usize = 1_000;
+const BYTES_AT_ONCE: usize = 1 << 20;
+/// Slots told of at once.
+const AT_ONCE: usize = 16;
 
 /// Whom a gateway tells that it lives. Where core is in the same process nobody needs to know.
 pub struct Beats {
@@ -72,6 +78,14 @@ impl Announced {
     fn told(&self, slot: Slot, epoch: SlotEpoch) {
         self.0.lock().insert(slot, epoch);
     }
+
+    /// It was not told after all.
+    fn failed(&self, slot: Slot, epoch: SlotEpoch) {
+        let mut announced = self.0.lock();
+        if announced.get(&slot) == Some(&epoch) {
+            announced.remove(&slot);
+        }
+    }
 }
 
 /// One of the cores.
@@ -89,6 +103,8 @@ struct Beating {
     /// How often each core has taken this gateway for dead.
     deaths: HashMap<String, u64>,
     beat: u64,
+    /// At most one.
+    announcing: JoinSet<()>,
 }
 
 /// Beats until shutdown.
@@ -96,7 +112,7 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     beats: Beats,
     shutdown: CancellationToken,
-) -> Result<(), std::convert::Infallible> {
+) -> Result<(), JoinError> {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut beating = Beating {
@@ -107,11 +123,16 @@ pub(crate) async fn run(
         deaths: HashMap::new(),
         // Another number than that of a namesake.
         beat: 1,
+        announcing: JoinSet::new(),
     };
     beating.shared.health.waiting(THING, "none has answered yet");
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
+            Some(over) = beating.announcing.join_next(), if !beating.announcing.is_empty() => {
+                over?;
+                continue;
+            }
             _ = ticks.tick() => {}
         }
         tokio::select! {
@@ -172,7 +193,10 @@ impl Beating {
             self.shared.health.ready(THING);
             self.beats.cores.learn(&addresses);
         }
-        self.announce(heard).await;
+        let due = self.due(heard);
+        if self.announcing.is_empty() && !due.is_empty() {
+            self.announcing.spawn(announce(self.shared.clone(), due));
+        }
     }
 
     /// Has this gateway's row written by one of those that have answered.
@@ -206,9 +230,9 @@ impl Beating {
         cores
     }
 
-    /// Tells owners that are new of the sessions held here.
-    async fn announce(&mut self, heard: Vec<(Core, BeatReply)>) {
-        let mut due: BTreeMap<Slot, (SlotEpoch, Channel)> = BTreeMap::new();
+    /// The slots whose owners have yet to hear of the sessions held here, and the way to them.
+    fn due(&mut self, heard: Vec<(Core, BeatReply)>) -> Vec<Due> {
+        let mut due: BTreeMap<Slot, Due> = BTreeMap::new();
         for (core, reply) in heard {
             // It has presumed the sessions lost: they are not.
             let deaths = self.deaths.insert(reply.member, reply.presumed_dead);
@@ -216,80 +240,107 @@ impl Beating {
                 self.shared.announced.forget();
             }
             for owned in reply.slots {
-                let (Ok(slot), epoch) = (u8::try_from(owned.slot).map(Slot), SlotEpoch(owned.epoch)) else {
-                    continue;
-                };
-                let newer = due.get(&slot).is_none_or(|(known, _)| *known < epoch);
+                let Ok(slot) = u8::try_from(owned.slot).map(Slot) else { continue };
+                let epoch = SlotEpoch(owned.epoch);
+                let newer = due.get(&slot).is_none_or(|known| known.epoch < epoch);
                 if newer && self.shared.announced.is_due(slot, epoch) {
-                    due.insert(slot, (epoch, core.channel.clone()));
+                    due.insert(
+                        slot,
+                        Due { slot, epoch, core: core.address.clone(), channel: core.channel.clone() },
+                    );
                 }
             }
         }
-        if due.is_empty() {
-            return;
-        }
-        let (mut held, all) = self.held(&due).await;
-        let mut told = 0;
-        for (slot, (epoch, channel)) in due {
-            let sessions = held.remove(&slot).unwrap_or_default();
-            let count = sessions.len();
-            if self.tell(slot, channel, sessions).await {
-                told += count;
-                if all {
-                    self.shared.announced.told(slot, epoch);
-                }
-            }
-        }
-        if told > 0 {
-            tracing::info!(sessions = told, "new owners of slots have heard of the sessions held here");
-        }
+        due.into_values().collect()
     }
+}
 
-    /// True when the owner has heard of all of them.
-    async fn tell(&self, slot: Slot, channel: Channel, sessions: Vec<HeldSession>) -> bool {
-        let mut sessions = sessions.into_iter().map(convert::held_session_to_wire).peekable();
-        while sessions.peek().is_some() {
-            let request = AnnounceSessionsRequest {
-                gateway: self.shared.member.as_str().to_owned(),
-                slot: slot.0.into(),
-                sessions: sessions.by_ref().take(SESSIONS_AT_ONCE).collect(),
-            };
-            let mut core = GatewayServiceClient::new(channel.clone());
-            match timeout(ANNOUNCE_WITHIN, core.announce_sessions(request)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(status)) => {
-                    tracing::warn!(%slot, error = status.message(), "an owner did not hear of the sessions here");
-                    return false;
-                }
-                Err(_) => return false,
-            }
-        }
-        true
-    }
+/// A slot whose owner has yet to hear of the sessions held here.
+struct Due {
+    slot: Slot,
+    epoch: SlotEpoch,
+    core: String,
+    channel: Channel,
+}
 
-    /// The sessions held in these slots, and whether those are all: a connection may be slow to answer.
-    async fn held(
-        &self,
-        due: &BTreeMap<Slot, (SlotEpoch, Channel)>,
-    ) -> (BTreeMap<Slot, Vec<HeldSession>>, bool) {
-        let handles = self.shared.registry.of_slots(|slot| due.contains_key(&slot));
-        let (collector, mut collected) = mpsc::channel(handles.len().max(1));
-        for handle in handles {
-            handle.mailbox.tell(collector.clone());
-        }
-        drop(collector);
-        let mut held: BTreeMap<Slot, Vec<HeldSession>> = BTreeMap::new();
-        let all = async {
-            while let Some(session) = collected.recv().await {
-                held.entry(session.device.slot()).or_default().push(session);
+/// Tells owners that are new of the sessions held here, several at once. Beside the beats: those go on meanwhile.
+async fn announce(shared: Arc<Shared>, due: Vec<Due>) {
+    // One that is silent once is left alone until the next beat.
+    let silent: Mutex<BTreeSet<String>> = Mutex::default();
+    let told = futures_util::stream::iter(due)
+        .map(|due| {
+            let (shared, silent) = (&shared, &silent);
+            async move {
+                if silent.lock().contains(&due.core) {
+                    return 0;
+                }
+                // First this: what is granted or lost from now on takes it back, and is told by another round.
+                shared.announced.told(due.slot, due.epoch);
+                let count = tell(shared, &due).await;
+                if count.is_none() {
+                    silent.lock().insert(due.core);
+                    shared.announced.failed(due.slot, due.epoch);
+                }
+                count.unwrap_or_default()
             }
-        };
-        let all = timeout(TELL_WITHIN, all).await.is_ok();
-        if !all {
-            tracing::warn!("not all connections said in time what they hold; they are asked again");
-        }
-        (held, all)
+        })
+        .buffer_unordered(AT_ONCE)
+        .fold(0, |sum, count| std::future::ready(sum + count))
+        .await;
+    if told > 0 {
+        tracing::info!(sessions = told, "new owners of slots have heard of the sessions held here");
     }
+}
+
+/// How many sessions the owner has heard of; none when not all of them.
+async fn tell(shared: &Shared, due: &Due) -> Option<usize> {
+    let (sessions, all) = held(shared, due.slot).await;
+    let count = sessions.len();
+    let mut sessions = sessions.into_iter().map(convert::held_session_to_wire).peekable();
+    while sessions.peek().is_some() {
+        let mut some = Vec::new();
+        let mut weight = 0;
+        while let Some(session) =
+            sessions.next_if(|_| some.len() < SESSIONS_AT_ONCE && weight < BYTES_AT_ONCE)
+        {
+            weight += session.encoded_len();
+            some.push(session);
+        }
+        let gateway = shared.member.as_str().to_owned();
+        let request = AnnounceSessionsRequest { gateway, slot: due.slot.0.into(), sessions: some };
+        let mut core = GatewayServiceClient::new(due.channel.clone());
+        match timeout(ANNOUNCE_WITHIN, core.announce_sessions(request)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(status)) => {
+                tracing::warn!(slot = %due.slot, error = status.message(), "an owner did not hear of the sessions here");
+                return None;
+            }
+            Err(_) => return None,
+        }
+    }
+    if !all {
+        // The others are known; those that were slow are told of by the next round.
+        shared.announced.failed(due.slot, due.epoch);
+    }
+    Some(count)
+}
+
+/// The sessions held in a slot, and whether those are all: a connection may be slow to answer.
+async fn held(shared: &Shared, slot: Slot) -> (Vec<HeldSession>, bool) {
+    let handles = shared.registry.of_slot(slot);
+    let (collector, mut collected) = mpsc::channel(handles.len().max(1));
+    for handle in handles {
+        handle.mailbox.tell(collector.clone());
+    }
+    drop(collector);
+    let mut held = Vec::new();
+    let all = async {
+        while let Some(session) = collected.recv().await {
+            held.push(session);
+        }
+    };
+    let all = timeout(TELL_WITHIN, all).await.is_ok();
+    (held, all)
 }
 
 async fn ask(channel: Channel, request: BeatRequest) -> Result<BeatReply, Status> {

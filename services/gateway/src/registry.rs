@@ -156,10 +156,10 @@ impl Registry {
         inner.sessions.get(device).filter(|(held, _)| *held == epoch).map(|(_, handle)| handle.clone())
     }
 
-    /// The connections that hold sessions in these slots.
-    pub(crate) fn of_slots(&self, wanted: impl Fn(Slot) -> bool) -> Vec<Arc<Handle>> {
+    /// The connections that hold sessions in this slot.
+    pub(crate) fn of_slot(&self, slot: Slot) -> Vec<Arc<Handle>> {
         let inner = self.0.lock();
-        let sessions = inner.sessions.iter().filter(|(device, _)| wanted(device.slot()));
+        let sessions = inner.sessions.iter().filter(|(device, _)| device.slot() == slot);
         sessions.map(|(_, (_, handle))| handle.clone()).collect()
     }
 

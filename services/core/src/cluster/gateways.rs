@@ -16,7 +16,7 @@ struct Seen {
     beat: u64,
     changed: Millis,
     dead: bool,
-    /// How often it was taken for dead.
+    /// How often it was taken for dead and all slots were told so.
     deaths: u64,
 }
 
@@ -38,7 +38,7 @@ impl Gateways {
         let mut died = Vec::new();
         for (id, known) in seen.iter_mut().filter(|(_, known)| !known.dead) {
             if began - known.changed >= DEAD_AFTER_MS {
-                (known.dead, known.deaths) = (true, known.deaths + 1);
+                known.dead = true;
                 died.push(id.clone());
             }
         }
@@ -46,7 +46,15 @@ impl Gateways {
         died
     }
 
-    /// How often this gateway was taken for dead.
+    /// All slots have been told that this gateway is dead. Only now may it announce its sessions anew: before, the word of
+    /// its death would overtake it.
+    pub(crate) fn mourned(&self, gateway: &MemberId) {
+        if let Some(known) = self.0.lock().get_mut(gateway) {
+            known.deaths += 1;
+        }
+    }
+
+    /// How often this gateway was taken for dead, and all slots were told.
     pub(crate) fn deaths(&self, gateway: &MemberId) -> u64 {
         self.0.lock().get(gateway).map_or(0, |known| known.deaths)
     }
@@ -82,6 +90,8 @@ mod tests {
         );
         assert_eq!(gateways.observe(&[row(2)], 9_001, 9_002), std::slice::from_ref(&id));
         assert!(gateways.observe(&[], 20_000, 20_001).is_empty(), "it is dead already");
+        assert_eq!(gateways.deaths(&id), 0, "not all slots know");
+        gateways.mourned(&id);
         assert_eq!(gateways.deaths(&id), 1);
         assert!(gateways.observe(&[row(3)], 21_000, 21_001).is_empty());
         assert_eq!(
@@ -89,6 +99,7 @@ mod tests {
             std::slice::from_ref(&id),
             "a row that is gone does not change"
         );
+        gateways.mourned(&id);
         assert_eq!(gateways.deaths(&id), 2);
         gateways.observe(&[], 700_000, 700_001);
         assert_eq!(gateways.deaths(&id), 0, "forgotten");

@@ -1,6 +1,7 @@
 //! Several cores as one: who is alive, who owns which slot, and the way of a request to the owner.
 
 mod gateways;
+pub(crate) mod hearsay;
 mod members;
 mod owners;
 mod peers;

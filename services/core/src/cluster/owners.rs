@@ -48,7 +48,7 @@ enum Done {
     Head(Slot, Result<SlotHead, StoreError>),
     TakenOver(Slot, Result<Box<SlotActor>, SlotLost>),
     Released(Slot),
-    Told,
+    Mourned(MemberId),
 }
 
 /// A slot's task has ended.
@@ -126,6 +126,9 @@ impl Owners {
                         slots = self.machine.owned().count(),
                         "not all slots could be handed on in time; the others take them over"
                     );
+                    for (slot, _) in self.slots.owned() {
+                        self.close(slot);
+                    }
                     return Ok(());
                 }
                 Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => self.done(done?)?,
@@ -212,7 +215,7 @@ impl Owners {
                     backoff.pause().await;
                 }
             }
-            Done::Told
+            Done::Mourned(gateway)
         });
     }
 
@@ -254,7 +257,10 @@ impl Owners {
                 dead_gateways.into_iter().for_each(|gateway| self.gateway_gone(gateway));
                 Input::Members { rows: cores, began }
             }
-            Done::Told => return Ok(None),
+            Done::Mourned(gateway) => {
+                self.shared.gateways.mourned(&gateway);
+                return Ok(None);
+            }
             Done::Head(slot, Ok(head)) => Input::Head(slot, Some(head)),
             Done::Head(slot, Err(source)) if self.membership.is_alone() => {
                 return Err(OwnersError::Head { slot, source });

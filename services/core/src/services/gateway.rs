@@ -16,6 +16,7 @@ use stoker_proto::core::v1::report_command_request::Report;
 use stoker_proto::core::v1::report_session_request::Report as Session;
 use stoker_proto::core::v1::{self as wire, credential};
 use stoker_proto::problem::ProblemKind;
+use tokio::sync::oneshot;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -30,6 +31,7 @@ use crate::tasks::Tasks;
 const STAMPS_AHEAD_MS: Millis = 60_000;
 
 /// Serves gateways.
+#[derive(Clone)]
 pub struct Gateways {
     pub(crate) shared: Arc<Shared>,
     pub(crate) slots: Slots,
@@ -131,6 +133,27 @@ fn client(channel: Channel) -> GatewayServiceClient<Channel> {
 }
 
 impl Gateways {
+    /// A session whose requester has gone is held by nobody, and nobody would report its end.
+    async fn granted(&self, request: wire::OpenSessionRequest) -> Result<wire::OpenSessionReply, Status> {
+        let (reply, answer) = oneshot::channel();
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            let Err(Ok(unheard)) = reply.send(this.opened_session(request).await) else { return };
+            let (Ok(device), Ok(epoch)) =
+                (convert::device_key(unheard.device.as_ref()), convert::epoch_from_wire(unheard.epoch))
+            else {
+                return;
+            };
+            let report = SessionReport::Ended { device: device.clone(), epoch, reason: EndReason::Cut };
+            if let Err(status) = this.apply(&device, Input::Session(report)).await {
+                tracing::warn!(%device, error = status.message(), "a session that nobody holds could not be ended");
+            }
+        });
+        answer
+            .await
+            .unwrap_or_else(|_| Err(ProblemKind::Internal.status("the request could not be finished")))
+    }
+
     async fn opened_session(
         &self,
         request: wire::OpenSessionRequest,
@@ -333,7 +356,7 @@ impl GatewayService for Gateways {
         let shown = shown(request.get_ref().credential.clone())?;
         let claimed = self.credentials.claimed(&shown).await;
         let device = claimed.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
-        let here = |request| self.opened_session(request);
+        let here = |request| self.granted(request);
         let there = |channel, request| async move { client(channel).open_session(request).await };
         self.routes.carry(device.slot(), request, here, there).await.map(Response::new)
     }

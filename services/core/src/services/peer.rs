@@ -11,9 +11,11 @@ use tonic::{Request, Response, Status};
 use super::credential_status;
 use crate::cluster::Routes;
 use crate::credentials::Credentials;
+use crate::shared::Shared;
 
 /// Serves other cores.
 pub struct PeerCores {
+    pub(crate) shared: Arc<Shared>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) routes: Routes,
 }
@@ -32,5 +34,17 @@ impl PeerService for PeerCores {
         let there =
             |channel, request| async move { PeerServiceClient::new(channel).holds_token(request).await };
         self.routes.place(request, here, there).await
+    }
+
+    async fn heard(
+        &self,
+        request: Request<wire::HeardRequest>,
+    ) -> Result<Response<wire::HeardReply>, Status> {
+        let now = self.shared.clock.now_ms();
+        for heard in request.into_inner().devices {
+            let device = convert::device_key(heard.device.as_ref())?;
+            self.shared.seen.message(&device, now.saturating_sub(heard.age_ms.max(0)));
+        }
+        Ok(Response::new(wire::HeardReply {}))
     }
 }

@@ -26,6 +26,9 @@ const BATCH_BYTES: usize = 1 << 20;
 /// How often the machine may be ticked before others get a turn.
 const TICKS_PER_TURN: usize = 8;
 
+/// Effects under way may take so long to end once the slot takes nothing more.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
 /// How often an append to history that failed is tried again before the slot is given up: a database of several nodes
 /// loses a request now and then.
 const APPENDS_AGAIN: u32 = 5;
@@ -102,8 +105,19 @@ impl SlotActor {
         self.epoch
     }
 
-    /// Serves until the mailbox is closed and empty, or until the slot is lost.
-    pub(crate) async fn run(mut self, mut mailbox: mpsc::Receiver<Message>) -> Result<(), SlotLost> {
+    /// Serves until the mailbox is closed and empty, or until the slot is lost. What nobody looked at then was not done.
+    pub(crate) async fn run(self, mut mailbox: mpsc::Receiver<Message>) -> Result<(), SlotLost> {
+        let result = self.serve(&mut mailbox).await;
+        mailbox.close();
+        while let Ok(message) = mailbox.try_recv() {
+            if let Message::Apply { reply, .. } = message {
+                drop(reply.send(Err(SlotError::NoOwner)));
+            }
+        }
+        result
+    }
+
+    async fn serve(mut self, mailbox: &mut mpsc::Receiver<Message>) -> Result<(), SlotLost> {
         loop {
             let mut round = Round::default();
             let due = self.machine.next_due();
@@ -306,8 +320,11 @@ impl SlotActor {
         Ok(())
     }
 
-    /// Leaves what is under way to the next owner: all of it is in the slot's table.
+    /// Leaves what is under way to the next owner: all of it is in the slot's table, but for what gateways are being told
+    /// at this moment.
     async fn close(mut self) -> Result<(), SlotLost> {
+        let last_words = async { while self.effects.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(LAST_WORDS, last_words).await);
         self.effects.shutdown().await;
         Ok(())
     }

@@ -110,7 +110,8 @@ impl Slots {
     pub(crate) async fn apply(&self, slot: Slot, input: Input) -> Result<Reply, SlotError> {
         let (reply, answer) = oneshot::channel();
         self.send(slot, Message::Apply { input: Box::new(input), reply })?;
-        answer.await.unwrap_or(Err(SlotError::NoOwner))
+        // Without a word: it may have been written all the same.
+        answer.await.unwrap_or(Err(SlotError::Unknown))
     }
 
     /// Looks at the committed state of one slot.
