@@ -2,9 +2,12 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     const INCLUDE: &str = "../../proto";
-    const FILE: &str = "../../proto/stoker/store/v1/rows.proto";
-    println!("cargo::rerun-if-changed={FILE}");
-    let descriptors = protox::compile([FILE], [INCLUDE])?;
+    const FILES: [&str; 2] =
+        ["../../proto/stoker/store/v1/rows.proto", "../../proto/stoker/store/v1/export.proto"];
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(FILES, [INCLUDE])?;
     prost_build::Config::new()
         // Two equal rows are equal bytes: maps come out in order.
         .btree_map(["."])

@@ -11,9 +11,11 @@ mod embedded;
 mod keys;
 mod rows;
 mod stats;
+mod transfer;
 
-pub use cassandra::{CassandraError, CassandraOptions, CassandraStats, CassandraStore};
+pub use cassandra::{CassandraError, CassandraOptions, CassandraStats, CassandraStore, ImportProgress};
 pub use embedded::{
     Backend, Clock, EmbeddedOptions, EmbeddedStore, FORMAT_VERSION, OpenError, PurgeReport, Stats, maintain,
 };
 pub use stats::Histogram;
+pub use transfer::{EXPORT_FORMAT, ExportCounts, ExportFile, ExportReader, ExportRecord, TransferError};

@@ -32,9 +32,14 @@ fn token(device: &str) -> String {
 }
 
 async fn make(portal: &Portal, device: &str) {
+    make_expected(portal, device, None).await;
+}
+
+async fn make_expected(portal: &Portal, device: &str, expected_interval_s: Option<u32>) {
     let request = CreateDeviceRequest {
         key: device_ref(device),
         token: Some(token(device)),
+        expected_interval_s,
         ..CreateDeviceRequest::default()
     };
     portal.clone().create_device(request).await.unwrap();
@@ -253,4 +258,40 @@ async fn devices_of_a_gateway_that_died_have_their_grace_and_then_are_missed() {
     for name in ["here", "back"] {
         assert_eq!(state(&a.portal, name).await, ConnectionState::Online, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reports_to_any_core_is_not_missed_by_the_owner() {
+    let rig = Rig::new();
+    let (a, b) = (rig.core("a").await, rig.core("b").await);
+    settle(&[&a, &b]).await;
+    let gateway = rig.gateway().await;
+    let mut devices = Vec::new();
+    for n in 0..=DEVICES {
+        let name = format!("boiler-{n}");
+        make_expected(&a.portal, &name, Some(2)).await;
+        let token = token(&name);
+        devices.push((name, Device::ready(gateway.mqtt, Login::token(&token)).await));
+    }
+    let (mute, _connection) = devices.pop().unwrap();
+    let mut packet = 0;
+    let missed = loop {
+        packet += 1;
+        for (_, device) in &mut devices {
+            report(device, packet).await;
+        }
+        let alarms = alarms(&b.portal).await;
+        if !alarms.is_empty() {
+            break alarms;
+        }
+    };
+    assert_eq!(missed, [format!("silence {mute}")]);
+    // Twice as long as it took to miss that one.
+    for _ in 0..packet {
+        packet += 1;
+        for (_, device) in &mut devices {
+            report(device, packet).await;
+        }
+    }
+    assert_eq!(alarms(&b.portal).await, [format!("silence {mute}")]);
 }

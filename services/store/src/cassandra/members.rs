@@ -1,5 +1,7 @@
 //! Members: rows that go by themselves.
 
+use std::time::Duration;
+
 use stoker_domain::MemberRow;
 use stoker_domain::ports::store::StoreError;
 
@@ -13,7 +15,12 @@ const PART: i8 = 0;
 
 impl CassandraStore {
     pub(super) async fn put_member(&self, member: &MemberRow) -> Result<(), StoreError> {
-        let values = (PART, member.id.as_str(), encode(member), ttl(self.options.member_ttl));
+        self.put_member_for(member, self.options.member_ttl).await
+    }
+
+    /// The same for a row that lasts so long.
+    pub(super) async fn put_member_for(&self, member: &MemberRow, lasts: Duration) -> Result<(), StoreError> {
+        let values = (PART, member.id.as_str(), encode(member), ttl(lasts));
         let (statement, stamp) = (&self.statements.member_put, Some(self.stamps.next()));
         self.write(&self.control, "write a member's row", statement, values, stamp).await
     }

@@ -9,6 +9,7 @@
 mod connect;
 mod error;
 mod history;
+mod import;
 mod known;
 mod lanes;
 mod members;
@@ -24,6 +25,7 @@ mod stats;
 mod telemetry;
 
 pub use error::CassandraError;
+pub use import::ImportProgress;
 pub use options::CassandraOptions;
 pub use stats::CassandraStats;
 

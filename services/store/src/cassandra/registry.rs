@@ -96,6 +96,26 @@ impl CassandraStore {
         Ok(all)
     }
 
+    /// True when there is any token. Looks into so many buckets at once.
+    pub(super) async fn has_token(&self, at_once: usize) -> Result<bool, StoreError> {
+        const ACTION: &str = "look for tokens";
+        let buckets = i16::try_from(buckets(REGISTRY_TOKEN)).unwrap_or_default();
+        stream::iter(0..buckets)
+            .map(async |bucket| {
+                let values = (REGISTRY_TOKEN.cast_signed(), bucket);
+                let mut found = false;
+                self.read_all(ACTION, &self.statements.registry_list, values, |page| {
+                    found |= page.rows_num() > 0;
+                    Ok(())
+                })
+                .await?;
+                Ok::<_, StoreError>(found)
+            })
+            .buffer_unordered(at_once)
+            .try_fold(false, async |any, found| Ok(any || found))
+            .await
+    }
+
     pub(super) async fn put_registry(
         &self,
         row: &RegistryRow,

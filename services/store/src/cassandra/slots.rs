@@ -81,8 +81,18 @@ impl CassandraStore {
         owner: &MemberId,
         seen: SlotEpoch,
     ) -> Result<ClaimOutcome, StoreError> {
+        self.claim_slot_as(slot, owner, seen, SlotEpoch(seen.0.saturating_add(1))).await
+    }
+
+    /// Takes a slot over with an epoch that may be further on: what comes from elsewhere carries epochs, too.
+    pub(super) async fn claim_slot_as(
+        &self,
+        slot: Slot,
+        owner: &MemberId,
+        seen: SlotEpoch,
+        epoch: SlotEpoch,
+    ) -> Result<ClaimOutcome, StoreError> {
         const ACTION: &str = "claim a slot";
-        let epoch = SlotEpoch(seen.0.saturating_add(1));
         let mut deleted = self.sweeps.turn(slot).await;
         let turn = self.turn(&self.control).await?;
         let (number, name) = (epoch.0.cast_signed(), owner.as_str());
@@ -99,7 +109,7 @@ impl CassandraStore {
             Ok(Applied::Yes) => ClaimOutcome::Claimed(epoch),
             Ok(Applied::No(..)) => ClaimOutcome::Refused(self.read_head(slot).await?),
             Err(error) => match self.read_head(slot).await {
-                Ok(head) => claim_by_head(head, owner, seen).ok_or(error)?,
+                Ok(head) => claim_by_head(head, owner, seen, epoch).ok_or(error)?,
                 Err(_) => return Err(error),
             },
         };
@@ -297,11 +307,16 @@ impl CassandraStore {
 }
 
 /// What became of a claim without an answer; none while it may still be on its way.
-fn claim_by_head(head: SlotHead, owner: &MemberId, seen: SlotEpoch) -> Option<ClaimOutcome> {
+fn claim_by_head(
+    head: SlotHead,
+    owner: &MemberId,
+    seen: SlotEpoch,
+    epoch: SlotEpoch,
+) -> Option<ClaimOutcome> {
     if head.epoch <= seen {
         return None;
     }
-    if head.epoch.0 == seen.0.saturating_add(1) && head.owner.as_ref() == Some(owner) {
+    if head.epoch == epoch && head.owner.as_ref() == Some(owner) {
         return Some(ClaimOutcome::Claimed(head.epoch));
     }
     // Epochs only grow: it will not go in any more.
@@ -364,7 +379,7 @@ mod tests {
             epoch: SlotEpoch(epoch),
             owner: owner.map(|owner| MemberId::new(owner).unwrap()),
         };
-        let outcome = |head: &SlotHead| claim_by_head(head.clone(), &me, SlotEpoch(5));
+        let outcome = |head: &SlotHead| claim_by_head(head.clone(), &me, SlotEpoch(5), SlotEpoch(6));
         assert_eq!(outcome(&head(6, Some("me"))), Some(ClaimOutcome::Claimed(SlotEpoch(6))));
         for open in [head(5, None), head(5, Some("me")), head(5, Some("other"))] {
             assert_eq!(outcome(&open), None);

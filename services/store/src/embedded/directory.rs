@@ -199,6 +199,11 @@ impl Directory {
     }
 }
 
+/// True when there is a database in that directory.
+pub(super) fn has_database(dir: &Path) -> bool {
+    dir.join(DATABASE).is_file()
+}
+
 fn write_pid(lock: &mut File) -> io::Result<()> {
     lock.set_len(0)?;
     lock.rewind()?;

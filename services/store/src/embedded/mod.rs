@@ -9,6 +9,7 @@
 mod backend;
 mod directory;
 mod error;
+mod export;
 mod health;
 mod history;
 mod list;

@@ -76,7 +76,14 @@ pub(crate) fn encode<T: Stored>(item: &T) -> Vec<u8> {
 /// # Errors
 /// [`RowError`] when the bytes are no such message, or hold something unknown.
 pub(crate) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, RowError> {
-    let row = T::Row::decode(bytes).map_err(|e| RowError { row: T::KIND, why: e.to_string() })?;
+    from_message(T::Row::decode(bytes).map_err(|e| RowError { row: T::KIND, why: e.to_string() })?)
+}
+
+/// What was stored within another message.
+///
+/// # Errors
+/// [`RowError`] when it holds something unknown.
+pub(crate) fn from_message<T: Stored>(row: T::Row) -> Result<T, RowError> {
     T::from_row(row).map_err(|Invalid(why)| RowError { row: T::KIND, why })
 }
 

@@ -13,7 +13,7 @@ mod tests;
 mod value;
 mod write;
 
-pub(super) use read::{read_latest_of, read_points};
+pub(super) use read::{next_device, read_latest_of, read_points};
 pub(super) use write::{TelemetryWriter, forget_step, prune_day_step};
 
 use stoker_domain::Millis;

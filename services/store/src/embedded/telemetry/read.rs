@@ -19,7 +19,7 @@ use super::value::take_value;
 use super::{DayFacts, corrupt, read_day};
 use crate::embedded::error::Trouble;
 use crate::embedded::tables::{self, Bytes, Readable, telemetry_table};
-use crate::keys::KeyBuilder;
+use crate::keys::{KeyBuilder, after_prefix};
 
 fn read_days(txn: &ReadTransaction) -> Result<Vec<(u32, DayFacts)>, Trouble> {
     let mut days = Vec::new();
@@ -236,6 +236,34 @@ impl Merge<'_> {
         });
         after_cursor && good_enough
     }
+}
+
+/// The first device after all of those prefixes' (the first of all for none) that has points, by its prefix.
+pub(in super::super) fn next_device(
+    txn: &ReadTransaction,
+    after: Option<&[u8]>,
+) -> Result<Option<Vec<u8>>, Trouble> {
+    let start = after.map_or(Bound::Unbounded, after_prefix);
+    // The end of one device's keys is where those of the next may begin.
+    let start = match &start {
+        Bound::Excluded(key) => Bound::Included(key.as_slice()),
+        _ if after.is_some() => return Ok(None),
+        _ => Bound::Unbounded,
+    };
+    let mut next: Option<Vec<u8>> = None;
+    for (day, _) in read_days(txn)? {
+        let table = open_day(txn, day)?;
+        let Some(row) = table.range::<&[u8]>((start, Bound::Unbounded))?.next() else { continue };
+        let (key, _) = row?;
+        let (prefix, _) = key
+            .value()
+            .split_last_chunk::<16>()
+            .ok_or_else(|| Trouble::corrupt(telemetry_table(day), "the key of a chunk is too short"))?;
+        if next.as_deref().is_none_or(|next| prefix < next) {
+            next = Some(prefix.to_vec());
+        }
+    }
+    Ok(next)
 }
 
 /// The newest point of each key of a device, or of the given keys.
