@@ -39,8 +39,12 @@ const REQUESTS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often a process reads the subscriptions anew.
 const SUBSCRIPTIONS_EVERY: Duration = Duration::from_millis(1_500);
-/// How old those may be that a process goes by: the pause, and the time that reading takes.
-const SUBSCRIPTIONS_OLD_MOST: Duration = Duration::from_secs(2);
+/// How soon after a read that failed.
+const SUBSCRIPTIONS_AGAIN: Duration = Duration::from_millis(250);
+/// A read that takes longer is begun anew.
+const SUBSCRIPTIONS_WITHIN: Duration = Duration::from_secs(1);
+/// How old those may be that a process goes by, as long as its store answers: the pause, and the read before and after.
+const SUBSCRIPTIONS_OLD_MOST: Duration = Duration::from_millis(3_500);
 
 /// What a core is made of.
 pub struct CoreConfig {
@@ -197,14 +201,20 @@ async fn refresh_subscriptions(
     shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) -> Result<(), std::convert::Infallible> {
+    let mut pause = SUBSCRIPTIONS_EVERY;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep(SUBSCRIPTIONS_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        if let Err(error) = shared.reload_subscriptions().await {
-            tracing::warn!(%error, "the subscriptions could not be read anew");
+        pause = SUBSCRIPTIONS_EVERY;
+        match tokio::time::timeout(SUBSCRIPTIONS_WITHIN, shared.reload_subscriptions()).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => tracing::warn!(%error, "the subscriptions could not be read anew"),
+            Err(_) => tracing::warn!("the subscriptions could not be read anew in time"),
         }
+        // What is older than others believe is to be made good soon.
+        pause = SUBSCRIPTIONS_AGAIN;
     }
 }
 
