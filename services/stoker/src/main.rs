@@ -134,10 +134,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             demo::said(&String::from_utf8_lossy(&text))?;
         }
         Command::Up(up) => runtime()?.block_on(Box::pin(up.run()))?,
-        Command::Core(serve) => runtime()?.block_on(serve.run(serve::Role::Core))?,
-        Command::Gateway(serve) => runtime()?.block_on(serve.run(serve::Role::Gateway))?,
-        Command::Notifier(serve) => runtime()?.block_on(serve.run(serve::Role::Notifier))?,
-        Command::Portal(serve) => runtime()?.block_on(serve.run(serve::Role::Portal))?,
+        Command::Core(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Core))?,
+        Command::Gateway(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Gateway))?,
+        Command::Notifier(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Notifier))?,
+        Command::Portal(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Portal))?,
         Command::Sim(sim) => runtime()?.block_on(Box::pin(sim.run()))?,
         Command::Client(client) => return Ok(runtime()?.block_on(Box::pin(cli::run(client)))),
     }

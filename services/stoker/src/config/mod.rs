@@ -1,5 +1,6 @@
 //! One configuration: a YAML file, the environment over it, flags over both.
 
+mod tls;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Deserializer};
+use stoker_link::TlsFiles;
 
 /// Everything that can be configured. An unknown key is an error that names it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -21,6 +23,9 @@ pub(crate) struct Configuration {
     pub(crate) bus: Bus,
     pub(crate) core: Core,
     pub(crate) attributes: Attributes,
+    /// `tls.…`, among the services.
+    #[serde(deserialize_with = "tls::files")]
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 /// `cassandra.…`
@@ -303,12 +308,33 @@ mod tests {
     }
 
     #[test]
+    fn tls_among_the_services_has_all_its_files_or_none() {
+        let files = |yaml, environment: &[_]| read(yaml, environment).map(|read| read.tls);
+        let path = |name: &str| PathBuf::from(name);
+        let all = Some(TlsFiles { cert: path("a.crt"), key: path("a.key"), ca: path("ca.crt") });
+        assert_eq!(files("tls: {cert: a.crt, key: a.key, ca: ca.crt}", &[]), Ok(all.clone()));
+        let environment = [("STOKER__TLS__CERT", "a.crt"), ("STOKER__TLS__KEY", "a.key")];
+        assert_eq!(files("tls: {ca: ca.crt}", &environment), Ok(all));
+        assert_eq!(files("{}", &[]), Ok(None));
+        assert_eq!(files("tls: {}", &[]), Ok(None));
+        for (yaml, missing) in [
+            ("tls: {key: a.key, ca: ca.crt}", "tls.cert is missing"),
+            ("tls: {cert: a.crt, ca: ca.crt}", "tls.key is missing"),
+            ("tls: {cert: a.crt, key: a.key}", "tls.ca is missing"),
+        ] {
+            let error = files(yaml, &[]).unwrap_err();
+            assert!(error.contains(missing), "{error}");
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_named() {
         for (yaml, environment, key) in [
             ("silense: {after: 3s}", vec![], "silense"),
             ("silence: {afterwards: 3s}", vec![], "afterwards"),
             ("{}", vec![("STOKER__GATEWAY__MQTT__LISTN", "x")], "listn"),
             ("gateway: {ws: {cert: a.crt}}", vec![], "cert"),
+            ("tls: {client_ca: a.crt}", vec![], "client_ca"),
         ] {
             let error = read(yaml, &environment).unwrap_err();
             assert!(error.contains(key), "{error}");

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use stoker_core::{Core, CoreConfig, CoreServices, Membership};
+use stoker_core::{Core, CoreConfig, Membership};
 use stoker_domain::ownership::SlotRange;
-use stoker_link::{Link, WINDOW, tcp};
+use stoker_link::{Incoming, WINDOW};
 use stoker_store::{CassandraOptions, CassandraStore};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-use super::{Process, Role, began, host, join_bus, private_port, required};
+use super::{Process, Role, began, host, join_bus, link, private_port, required, tls};
 use crate::config::{self, Configuration};
 use crate::listen::open;
 use crate::metrics::Metrics;
@@ -60,6 +59,7 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         None => SlotRange::ALL,
     };
     let options = options(&configuration.cassandra)?;
+    let tls = tls(&configuration)?;
     let (listener, address) =
         open("cores and their clients", "core.listen", of_core.listen.as_deref().unwrap_or(LISTEN)).await?;
     let advertised = advertised(of_core, address)?;
@@ -81,23 +81,17 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
             slots,
             address: advertised.clone(),
             host: format!("{shard}{}", host()),
-            link: Link::new(tcp()),
+            link: link(tls.as_ref()),
         },
         health: process.health.clone(),
     };
     let core = Core::start(config, process.front_end()).await.context("core could not start")?;
-    let CoreServices { gateway, portal, notifier, peer, member } = core.services();
     let end = process.back_end();
     let serving = Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .tcp_nodelay(true)
-        .add_service(gateway)
-        .add_service(portal)
-        .add_service(notifier)
-        .add_service(peer)
-        .add_service(member)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { end.cancelled().await });
+        .add_routes(core.services().by_role())
+        .serve_with_incoming_shutdown(Incoming::new(listener, tls), async move { end.cancelled().await });
     // Until the slots are handed on, requests are still passed to their new owners.
     let end = process.back_end();
     process.back("grpc", async move {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use stoker_domain::payload::PayloadLimits;
 use stoker_gateway::{Beats, GatewayConfig, GatewayStats};
-use stoker_link::{Link, MESSAGE_MOST, tcp};
+use stoker_link::MESSAGE_MOST;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_protocol::session::Limits;
 
-use super::{Process, Role, began, cores, host, join_bus, private_port};
+use super::{Process, Role, began, cores, host, join_bus, link, private_port, tls};
 use crate::config::Configuration;
 use crate::listen::{Defaults, Doors};
 use crate::metrics::Metrics;
@@ -22,13 +22,13 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let mut process = Process::new()?;
     let cores = cores(&configuration.gateway.cores, "gateway.cores")?;
+    let link = link(tls(&configuration)?.as_ref());
     let defaults = Defaults { mqtt: "0.0.0.0:1883", ws: None, certificates: None };
     let doors = Doors::open(&configuration.gateway, &defaults).await?;
     let bus = join_bus(&mut process, &configuration, Role::Gateway).await?;
     let stats = Arc::new(GatewayStats::default());
     let metrics = Metrics::new().gateway(stats.clone()).rabbit(bus.clone());
     let private = private_port(&mut process, &configuration, metrics).await?;
-    let link = Link::new(tcp());
     let config = GatewayConfig {
         core: GatewayServiceClient::new(link.to_any(&cores)).max_decoding_message_size(MESSAGE_MOST),
         readings: GatewayServiceClient::new(link.to_any(&cores)),

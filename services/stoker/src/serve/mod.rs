@@ -15,33 +15,13 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use stoker_bus::{BrokerUrl, Prefix, RabbitBus, RabbitConfig};
 use stoker_domain::model::MemberId;
-use stoker_link::Cores;
+use stoker_link::{Cores, Link, Role, Tls, tcp};
 use stoker_telemetry::PrivatePort;
 
 use crate::config::Configuration;
 use crate::listen::open;
 use crate::metrics::Metrics;
 use process::Process;
-
-/// Which service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Core,
-    Gateway,
-    Notifier,
-    Portal,
-}
-
-impl Role {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Core => "core",
-            Self::Gateway => "gateway",
-            Self::Notifier => "notifier",
-            Self::Portal => "portal",
-        }
-    }
-}
 
 /// One service of the platform in a process of its own.
 #[derive(Debug, Args)]
@@ -83,6 +63,17 @@ fn cores(configured: &[String], key: &str) -> Result<Cores> {
         bail!("{key}: {wrong:?} is no address such as core-1:7400");
     }
     Ok(Cores::new(configured.to_vec()))
+}
+
+/// The certificates among the services, where they are configured.
+fn tls(configuration: &Configuration) -> Result<Option<Tls>> {
+    let Some(files) = configuration.tls.clone() else { return Ok(None) };
+    Tls::open(files).map(Some).context("TLS among the services could not be set up")
+}
+
+/// The way to cores.
+fn link(tls: Option<&Tls>) -> Link {
+    Link::new(tls.map_or_else(tcp, Tls::dial))
 }
 
 /// The machine's name, for people.

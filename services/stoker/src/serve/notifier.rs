@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use stoker_link::{Link, tcp};
 use stoker_proto::core::v1::MemberRole;
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
 
 use super::heartbeat::{self, Heart};
-use super::{Bus, Process, Role, began, cores, host, join_bus, private_port};
+use super::{Bus, Process, Role, began, cores, host, join_bus, link, private_port, tls};
 use crate::config::Configuration;
 use crate::metrics::Metrics;
 use crate::parts::notifier;
@@ -16,11 +15,11 @@ use crate::parts::notifier;
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let mut process = Process::new()?;
     let cores = cores(&configuration.notifier.cores, "notifier.cores")?;
+    let link = link(tls(&configuration)?.as_ref());
     let notifier = notifier(&configuration, &[])?;
     let bus = join_bus(&mut process, &configuration, Role::Notifier).await?;
     let metrics = Metrics::new().notifier(notifier.stats()).rabbit(bus.clone());
     let private = private_port(&mut process, &configuration, metrics).await?;
-    let link = Link::new(tcp());
     let core = NotifierServiceClient::new(link.to_any(&cores));
     let heart = Heart {
         member: process.member.clone(),

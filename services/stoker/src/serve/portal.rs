@@ -1,13 +1,13 @@
 //! `stoker portal`.
 
 use anyhow::{Context, Result, bail};
-use stoker_link::{Link, MESSAGE_MOST, tcp};
+use stoker_link::MESSAGE_MOST;
 use stoker_portal::PortalConfig;
 use stoker_proto::core::v1::MemberRole;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 
 use super::heartbeat::{self, Heart};
-use super::{Process, Role, began, cores, host, private_port, required};
+use super::{Process, Role, began, cores, host, link, private_port, required, tls};
 use crate::config::Configuration;
 use crate::listen::open;
 use crate::metrics::Metrics;
@@ -26,11 +26,11 @@ fn token(configuration: &Configuration) -> Result<String> {
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let mut process = Process::new()?;
     let cores = cores(&configuration.portal.cores, "portal.cores")?;
+    let link = link(tls(&configuration)?.as_ref());
     let token = token(&configuration)?;
     let listen = configuration.portal.listen.as_deref().unwrap_or("0.0.0.0:8080");
     let (listener, address) = open("HTTP", "portal.listen", listen).await?;
     let private = private_port(&mut process, &configuration, Metrics::new()).await?;
-    let link = Link::new(tcp());
     let core = PortalServiceClient::new(link.to_any(&cores)).max_decoding_message_size(MESSAGE_MOST);
     let heart = Heart {
         member: process.member.clone(),

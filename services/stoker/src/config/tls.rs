@@ -1,0 +1,28 @@
+//! `tls.…`: all of it or none.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer};
+use stoker_link::TlsFiles;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Tls {
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    ca: Option<PathBuf>,
+}
+
+pub(super) fn files<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TlsFiles>, D::Error> {
+    let Tls { cert, key, ca } = Tls::deserialize(from)?;
+    let missing = match (cert, key, ca) {
+        (None, None, None) => return Ok(None),
+        (Some(cert), Some(key), Some(ca)) => return Ok(Some(TlsFiles { cert, key, ca })),
+        (None, ..) => "tls.cert",
+        (_, None, _) => "tls.key",
+        (.., None) => "tls.ca",
+    };
+    Err(serde::de::Error::custom(format!(
+        "{missing} is missing: tls.cert, tls.key and tls.ca belong together; give all of them or none"
+    )))
+}
