@@ -182,6 +182,18 @@ impl Beating {
                 }
             }
         }
+        let all_cut_off = heard.iter().all(|(_, reply)| reply.cut_off);
+        for (core, reply) in heard.iter().filter(|(_, reply)| reply.cut_off && !all_cut_off) {
+            tracing::warn!(
+                core = core.address,
+                member = reply.member,
+                "a core is cut from its store; it is left"
+            );
+            self.beats.cores.leave(&core.address);
+            if self.registrar.as_ref() == Some(&core.address) {
+                self.registrar = None;
+            }
+        }
         if self.registrar.is_none() {
             self.register(&heard).await;
         }
@@ -201,7 +213,7 @@ impl Beating {
 
     /// Has this gateway's row written by one of those that have answered.
     async fn register(&mut self, heard: &[(Core, BeatReply)]) {
-        for (core, _) in heard {
+        for (core, _) in heard.iter().filter(|(_, reply)| !reply.cut_off) {
             match ask(core.channel.clone(), self.request(true)).await {
                 Ok(_) => {
                     self.registrar = Some(core.address.clone());

@@ -130,15 +130,16 @@ pub(crate) async fn run(
 ) -> Result<(), std::convert::Infallible> {
     let mut pause = Duration::from_millis(50);
     let mut again: VecDeque<Batch> = VecDeque::new();
-    let mut served = Instant::now();
     while !shutdown.is_cancelled() {
         let mut stream = Stream { shared: shared.clone(), under_way: BTreeMap::new(), next: 0, again };
         let opened = Instant::now();
-        let ended = stream.serve(&shutdown, &mut served).await;
+        let ended = stream.serve(&shutdown).await;
         again = stream.under_way.into_values().chain(stream.again).collect();
         let Err(status) = ended else { break };
         tracing::warn!(error = %status.message(), "the stream of readings to core ended; it is made anew");
-        if !shared.several_cores || served.elapsed() > RESEND_WITHIN {
+        let oldest = again.front().and_then(|batch| batch.waiting.first());
+        let late = oldest.is_some_and(|waiting| waiting.since.elapsed() > RESEND_WITHIN);
+        if !shared.several_cores || late {
             fail(&shared, &mut again);
         }
         if opened.elapsed() > Duration::from_secs(10) {
@@ -202,7 +203,7 @@ struct Stream {
 }
 
 impl Stream {
-    async fn serve(&mut self, shutdown: &CancellationToken, served: &mut Instant) -> Result<(), Status> {
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), Status> {
         let (batches, outgoing) = mpsc::channel(UNDER_WAY);
         let mut core = self.shared.readings.clone();
         let opening = tokio::time::timeout(OPEN_WITHIN, core.readings(ReceiverStream::new(outgoing)));
@@ -211,9 +212,7 @@ impl Stream {
             opened = opening => opened.map_err(|_| Status::deadline_exceeded("core took no stream"))??.into_inner(),
         };
         self.shared.uplink.open();
-        let ended = self.pump(batches, answers, shutdown).await;
-        *served = Instant::now();
-        ended
+        self.pump(batches, answers, shutdown).await
     }
 
     async fn pump(
@@ -236,7 +235,7 @@ impl Stream {
             let late = oldest.map(|sent| tokio::time::Instant::from_std(sent + ANSWER_WITHIN));
             tokio::select! {
                 answer = answers.message() => match answer? {
-                    Some(answer) => self.answered(answer),
+                    Some(answer) => self.answered(answer)?,
                     None => return Err(Status::unavailable("core has ended the stream")),
                 },
                 () = self.shared.uplink.some.notified(), if self.under_way.len() < UNDER_WAY => {}
@@ -261,8 +260,13 @@ impl Stream {
         Some((readings, waiting))
     }
 
-    fn answered(&mut self, answer: BatchAnswer) {
-        let Some(batch) = self.under_way.remove(&answer.batch) else { return };
+    /// An error: this core is of no use, and another is to have the batch.
+    fn answered(&mut self, answer: BatchAnswer) -> Result<(), Status> {
+        let Some(batch) = self.under_way.remove(&answer.batch) else { return Ok(()) };
+        if !answer.stored && self.shared.several_cores {
+            self.again.push_front(batch);
+            return Err(Status::unavailable(answer.detail));
+        }
         if !answer.stored {
             tracing::warn!(
                 reason = answer.detail,
@@ -271,7 +275,8 @@ impl Stream {
             );
         }
         if answer.refused.is_empty() {
-            return settle(&self.shared, batch.waiting, answer.stored);
+            settle(&self.shared, batch.waiting, answer.stored);
+            return Ok(());
         }
         tracing::warn!(reason = answer.detail, readings = answer.refused.len(), "core refused readings");
         // Nobody has stored these, so nobody may acknowledge them: their devices alone are closed.
@@ -281,6 +286,7 @@ impl Stream {
         let waiting = |placed: Vec<(u32, Waiting)>| placed.into_iter().map(|(_, waiting)| waiting).collect();
         settle(&self.shared, waiting(stored), answer.stored);
         settle(&self.shared, waiting(refused), false);
+        Ok(())
     }
 }
 

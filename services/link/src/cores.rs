@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// A core that was not reached is tried last for so long.
 const SHUNNED: Duration = Duration::from_secs(2);
+
+/// One that is of no use is tried last for so long.
+const LEFT: Duration = Duration::from_secs(10);
 
 /// The addresses of the cores that one service knows of, `host:port`.
 #[derive(Clone)]
@@ -29,6 +33,8 @@ struct State {
 struct Known {
     address: String,
     shunned_until: Option<Instant>,
+    /// Ends the connections of channels to any core that came to this one.
+    left: CancellationToken,
 }
 
 impl Cores {
@@ -47,7 +53,8 @@ impl Cores {
         state.known.retain(|known| wanted().any(|address| *address == known.address));
         for address in wanted() {
             if !state.known.iter().any(|known| known.address == *address) {
-                state.known.push(Known { address: address.clone(), shunned_until: None });
+                let left = CancellationToken::new();
+                state.known.push(Known { address: address.clone(), shunned_until: None, left });
             }
         }
     }
@@ -63,6 +70,28 @@ impl Cores {
         let (shunned, free): (Vec<_>, Vec<_>) =
             from.iter().chain(before).partition(|known| known.shunned_until.is_some_and(|until| until > now));
         free.into_iter().chain(shunned).map(|known| known.address.clone()).collect()
+    }
+
+    /// The core at this address is there and of no use, for example because it is cut from its store: connections to any
+    /// core that came to it end, and are made anew elsewhere.
+    pub fn leave(&self, address: &str) {
+        let until = Instant::now() + LEFT;
+        let mut state = self.0.state.lock();
+        for known in state.known.iter_mut().filter(|known| known.address == address) {
+            known.shunned_until = Some(until);
+            std::mem::take(&mut known.left).cancel();
+        }
+    }
+
+    /// Ends a connection to this core, when it is to be left.
+    pub(crate) fn left(&self, address: &str) -> CancellationToken {
+        let state = self.0.state.lock();
+        state
+            .known
+            .iter()
+            .find(|known| known.address == address)
+            .map(|known| known.left.clone())
+            .unwrap_or_default()
     }
 
     /// The core at this address was not reached.
@@ -97,6 +126,16 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(cores.in_order()[2], "b:1");
         }
+    }
+
+    #[test]
+    fn who_leaves_a_core_ends_what_came_to_it_and_nothing_else() {
+        let cores = cores(&["a:1", "b:1"]);
+        let (to_a, to_b) = (cores.left("a:1"), cores.left("b:1"));
+        cores.leave("a:1");
+        assert!(to_a.is_cancelled() && !to_b.is_cancelled());
+        assert_eq!(cores.in_order()[1], "a:1");
+        assert!(!cores.left("a:1").is_cancelled(), "it may be of use again");
     }
 
     #[test]

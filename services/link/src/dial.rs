@@ -5,12 +5,14 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 
@@ -82,6 +84,49 @@ async fn dial(dial: Dial, address: String) -> io::Result<Box<dyn Wire>> {
     }
 }
 
+/// A connection that breaks when its core is to be left.
+struct Leaving {
+    wire: Box<dyn Wire>,
+    left: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Leaving {
+    fn new(wire: Box<dyn Wire>, left: CancellationToken) -> Self {
+        Self { wire, left: Box::pin(left.cancelled_owned()) }
+    }
+}
+
+impl AsyncRead for Leaving {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::Error::other("this core is of no use at the moment")));
+        }
+        Pin::new(&mut self.wire).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Leaving {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(context)
+    }
+}
+
 fn endpoint() -> Endpoint {
     // The address is a name only: who is dialled is said by the connector.
     Endpoint::from_static("http://core.stoker")
@@ -120,7 +165,7 @@ impl Link {
                 let mut last = io::Error::other("no core is known");
                 for address in cores.in_order() {
                     match dial(link.clone(), address.clone()).await {
-                        Ok(wire) => return Ok(TokioIo::new(wire)),
+                        Ok(wire) => return Ok(TokioIo::new(Leaving::new(wire, cores.left(&address)))),
                         Err(error) => {
                             cores.shun(&address);
                             last = error;

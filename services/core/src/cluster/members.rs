@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use stoker_domain::model::{MemberId, MemberRole, MemberRow, Millis, Slot};
-use stoker_domain::ownership::{Peer, SlotRange};
+use stoker_domain::ownership::{DEAD_AFTER_MS, Peer, SlotRange};
 use stoker_domain::ports::store::StoreError;
 use stoker_link::Link;
 
@@ -58,6 +58,8 @@ struct Known {
     rows: Arc<Vec<MemberRow>>,
     /// To whom the slots fall, in their order.
     likely: Vec<Option<MemberId>>,
+    /// When the reading of the newest rows began; none before the first.
+    read: Option<Millis>,
 }
 
 impl Roster {
@@ -84,8 +86,14 @@ impl Roster {
         self.0.read().likely.get(usize::from(slot.0)).cloned().flatten()
     }
 
-    fn set(&self, rows: Vec<MemberRow>) {
-        self.0.write().rows = Arc::new(rows);
+    /// True when the rows could not be read for so long that the others take this process for dead.
+    pub(crate) fn is_cut_off(&self, now: Millis) -> bool {
+        self.0.read().read.is_some_and(|read| now - read > DEAD_AFTER_MS)
+    }
+
+    fn set(&self, rows: Vec<MemberRow>, began: Millis) {
+        let mut known = self.0.write();
+        (known.rows, known.read) = (Arc::new(rows), Some(began));
     }
 
     pub(super) fn set_likely(&self, owners: Vec<Option<MemberId>>) {
@@ -134,7 +142,7 @@ pub(super) async fn refresh(shared: Arc<Shared>, row: MemberRow) -> Result<Obser
     let rows = shared.store.members().await?;
     let cores = rows.iter().filter_map(peer).collect();
     let dead_gateways = shared.gateways.observe(&rows, began, shared.clock.now_ms());
-    shared.roster.set(rows);
+    shared.roster.set(rows, began);
     Ok(Observed { cores, dead_gateways, began })
 }
 

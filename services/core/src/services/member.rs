@@ -42,7 +42,7 @@ impl MemberService for Members {
         let request = request.into_inner();
         let id = convert::id("member", &request.member)?;
         let presumed_dead = self.shared.gateways.deaths(&id);
-        if request.register {
+        if request.register && !self.shared.roster.is_cut_off(self.shared.clock.now_ms()) {
             let row = MemberRow {
                 id,
                 role: convert::member_role_from_wire(request.role)?,
@@ -66,6 +66,7 @@ impl MemberService for Members {
                 .collect(),
             cores: rows.iter().filter_map(core).collect(),
             presumed_dead,
+            cut_off: self.shared.roster.is_cut_off(self.shared.clock.now_ms()),
         }))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use stoker_domain::ports::store::{
@@ -21,13 +22,21 @@ pub(crate) struct Faulty {
     damaged: Option<DeviceKey>,
     /// Appends wait while this is true.
     held: watch::Sender<bool>,
+    /// Everything fails.
+    cut: AtomicBool,
     /// The process never gets so far as to remove a device's history.
     forgets: bool,
 }
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, damaged: None, held: watch::Sender::new(false), forgets: true }
+        Self {
+            inner,
+            damaged: None,
+            held: watch::Sender::new(false),
+            cut: AtomicBool::new(false),
+            forgets: true,
+        }
     }
 
     /// The same, with something unreadable of `device`.
@@ -40,9 +49,31 @@ impl Faulty {
         Self { forgets: false, ..self }
     }
 
+    /// From now on nobody is reached: everything fails.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
     /// Holds appends up, or lets them go.
     pub(crate) fn hold(&self, held: bool) {
         self.held.send_replace(held);
+    }
+}
+
+/// An answer of a store that is not reached.
+trait Failing {
+    fn failed() -> Self;
+}
+
+impl<T> Failing for Result<T, StoreError> {
+    fn failed() -> Self {
+        Err(StoreError::Failed("cut off".to_owned()))
+    }
+}
+
+impl Failing for CommitOutcome {
+    fn failed() -> Self {
+        Self::Unknown
     }
 }
 
@@ -53,6 +84,9 @@ macro_rules! hand_on {
             async fn append(&self, batch: Vec<Append>) -> Result<(), StoreError> {
                 // An error says that the value is gone: not while it is borrowed.
                 drop(self.held.subscribe().wait_for(|held| !held).await);
+                if self.cut.load(Ordering::SeqCst) {
+                    return Failing::failed();
+                }
                 let damaged = |item: &Append| match item {
                     Append::Reading(reading) => Some(&reading.device) == self.damaged.as_ref(),
                     _ => false,
@@ -71,6 +105,9 @@ macro_rules! hand_on {
             }
 
             $(async fn $name(&self, $($arg: $of),*) -> $answer {
+                if self.cut.load(Ordering::SeqCst) {
+                    return Failing::failed();
+                }
                 self.inner.$name($($arg),*).await
             })+
         }

@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 
 use crate::device::{Device, Heard, Login};
 use crate::eventually::eventually;
+use crate::faulty::Faulty;
 use crate::platform::{Disk, device_ref};
 use crate::several::{Gateway, Network, One, settle};
 
@@ -294,4 +295,26 @@ async fn who_reports_to_any_core_is_not_missed_by_the_owner() {
         }
     }
     assert_eq!(alarms(&b.portal).await, [format!("silence {mute}")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_core_that_is_cut_from_the_store_is_left_and_no_device_is() {
+    let rig = Rig::new();
+    let store = Arc::new(Faulty::new(rig.disk.store.clone()));
+    let b = One::start_on("b", &rig.network, store.clone(), rig.bus.clone(), impatient()).await;
+    // It knows of no other core yet: its connections are to this one.
+    let gateway = Gateway::start(&rig.network, rig.bus.clone(), &["b"]).await;
+    let a = rig.core("a").await;
+    settle(&[&a, &b]).await;
+    let mut devices = connected(&gateway, &a.portal).await;
+    for (_, device) in &mut devices {
+        report(device, 1).await;
+    }
+    store.cut();
+    for (_, device) in &mut devices {
+        report(device, 2).await;
+    }
+    settle(&[&a]).await;
+    all_is_well(&a.portal, &mut devices, 2).await;
+    assert!(b.health.check_ready().is_err(), "it says so");
 }

@@ -62,8 +62,13 @@ pub(super) async fn run(
         };
         match heard {
             Ok(Ok(reply)) => {
-                let known: Vec<String> =
-                    reply.into_inner().cores.into_iter().map(|core| core.address).collect();
+                let reply = reply.into_inner();
+                if reply.cut_off {
+                    for core in reply.cores.iter().filter(|core| core.member == reply.member) {
+                        cores.leave(&core.address);
+                    }
+                }
+                let known: Vec<String> = reply.cores.into_iter().map(|core| core.address).collect();
                 cores.learn(&known);
                 heart.health.ready(THING);
             }
