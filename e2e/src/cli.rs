@@ -128,7 +128,8 @@ impl Cli {
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::from(stoker()?);
         command.args(arguments).env("STOKER_SERVER", &self.server).env("XDG_DATA_HOME", &self.data);
-        let asks = arguments.first().is_some_and(|first| !["up", "config", "completion"].contains(first));
+        let asks =
+            arguments.first().is_some_and(|first| !["up", "config", "completion", "data"].contains(first));
         if asks && !arguments.iter().any(|argument| ["--data-dir", "--token"].contains(argument)) {
             command.arg("--data-dir").arg(&self.data);
         }

@@ -168,6 +168,16 @@ impl Services {
     /// # Errors
     /// One does not start.
     pub async fn start(counts: [usize; 4], config: &Value) -> Result<Self> {
+        let mut services = Self::prepare(counts, config)?;
+        services.run().await?;
+        Ok(services)
+    }
+
+    /// The same, where none runs yet.
+    ///
+    /// # Errors
+    /// The configuration cannot be written.
+    pub fn prepare(counts: [usize; 4], config: &Value) -> Result<Self> {
         // The second test of a process finds it installed.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let directory = tempfile::tempdir().context("failed to make a directory")?;
@@ -176,7 +186,7 @@ impl Services {
             (1..=count).map(|number| Service::new(role, number, path)).collect::<Result<Vec<_>>>()
         };
         let [cores, gateways, notifiers, portals] = counts;
-        let mut services = Self {
+        let services = Self {
             cores: several("core", cores)?,
             gateways: several("gateway", gateways)?,
             notifiers: several("notifier", notifiers)?,
@@ -184,13 +194,27 @@ impl Services {
             directory,
         };
         services.configure(config)?;
-        for service in services.all() {
+        Ok(services)
+    }
+
+    /// The configuration of all of them.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("stoker.yaml")
+    }
+
+    /// Starts all of them and waits until they are ready.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub async fn run(&mut self) -> Result<()> {
+        for service in self.all() {
             service.start()?;
         }
-        for service in services.all() {
+        for service in self.all() {
             service.ready().await?;
         }
-        Ok(services)
+        Ok(())
     }
 
     fn configure(&self, more: &Value) -> Result<()> {

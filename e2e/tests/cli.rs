@@ -252,6 +252,16 @@ async fn the_rest(bench: &Bench) -> Result<()> {
     let report = cli.done(&[&sim[..], &["--interval", "0.2", "--faults", "0"]].concat()).await?;
     let granted = report.lines().find(|line| line.starts_with("sessions granted")).context("no report")?;
     ensure!(granted.ends_with(" 2"), "{report}");
+    // What these do when nothing is in their way is tried where there is a Cassandra.
+    let (data, file) =
+        (cli.data().to_str().context("no UTF-8")?, bench.file("half.export", "STOKEREX and no more")?);
+    let export = ["data", "export", "--data-dir", data, "-"];
+    cli.run(&export).await?.refused(1, &["used by another process (pid "])?;
+    let import = ["data", "import", &file, "--config", &config];
+    cli.run(&import).await?.refused(1, &["cassandra.contact_points is not configured"])?;
+    let cluster = bench.file("cluster.yaml", "cassandra: {contact_points: ['127.0.0.1:1']}")?;
+    let import = ["data", "import", &file, "--config", &cluster];
+    cli.run(&import).await?.refused(1, &["half.export", "cut off after 20 bytes"])?;
     let nowhere = ["sim", "--devices", "1", "--url", "mqtt://127.0.0.1:1", "--seconds", "1"];
     cli.run(&nowhere).await?.refused(1, &["no boiler could connect to mqtt://127.0.0.1:1"])
 }
@@ -326,6 +336,8 @@ async fn what_is_asked_wrongly_ends_with_2_and_what_is_not_there_with_1() -> Res
         ("device import /nowhere", 1, "/nowhere"),
         ("device add x --password-file /nowhere", 1, "/nowhere"),
         ("sim --devices 1 --url nonsense", 1, "mqtt://"),
+        ("data export --data-dir /nowhere -", 1, "/nowhere is no data directory"),
+        ("data import -", 1, "needs a file"),
     ] {
         let arguments: Vec<_> = line.split_whitespace().collect();
         let ran = bench.cli.run(&arguments).await?;

@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod data;
 mod data_dir;
 mod demo;
 mod files;
@@ -79,6 +80,12 @@ enum Command {
     Portal(serve::Serve),
     /// Run simulated boilers against a platform
     Sim(demo::SimArguments),
+    /// Carry everything from one store to another: from a try-out into services over Cassandra
+    #[command(after_help = data::EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+    Data {
+        #[command(subcommand)]
+        command: data::Data,
+    },
     /// Look at the configuration
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Config {
@@ -139,6 +146,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Notifier(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Notifier))?,
         Command::Portal(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Portal))?,
         Command::Sim(sim) => runtime()?.block_on(Box::pin(sim.run()))?,
+        Command::Data { command } => runtime()?.block_on(Box::pin(command.run()))?,
         Command::Client(client) => return Ok(runtime()?.block_on(Box::pin(cli::run(client)))),
     }
     Ok(ExitCode::SUCCESS)

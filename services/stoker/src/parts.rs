@@ -6,8 +6,12 @@ use anyhow::{Context, Result};
 use stoker_domain::Settings;
 use stoker_domain::model::MemberId;
 use stoker_notifier::{EmailConfig, Notifier, NotifierConfig};
+use stoker_store::CassandraOptions;
 
-use crate::config::Configuration;
+use crate::config::{self, Configuration};
+
+const KEYSPACE: &str = "stoker";
+const DATACENTER: &str = "datacenter1";
 
 /// A fresh name for this process.
 pub(crate) fn member() -> Result<MemberId> {
@@ -42,4 +46,29 @@ pub(crate) fn notifier(configuration: &Configuration, allow: &[&str]) -> Result<
         ..NotifierConfig::default()
     };
     Notifier::new(&config).context("the notifier's configuration is wrong")
+}
+
+/// The cluster that is configured.
+pub(crate) fn cassandra_options(cassandra: &config::Cassandra) -> Result<CassandraOptions> {
+    required(cassandra.contact_points.first(), "cassandra.contact_points")?;
+    let text = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
+    let mut options = CassandraOptions::new(
+        cassandra.contact_points.clone(),
+        text(&cassandra.keyspace, KEYSPACE),
+        text(&cassandra.datacenter, DATACENTER),
+    );
+    options.username.clone_from(&cassandra.username);
+    options.password.clone_from(&cassandra.password);
+    if let Some(replicas) = cassandra.replication_factor {
+        options.replication_factor = replicas;
+    }
+    Ok(options)
+}
+
+/// What is asked for by a key that has to be there.
+pub(crate) fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> {
+    let variable = format!("STOKER__{}", key.to_uppercase().replace('.', "__"));
+    value.with_context(|| {
+        format!("{key} is not configured: give it in the file of --config, or by {variable}")
+    })
 }

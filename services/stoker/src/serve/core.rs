@@ -8,20 +8,18 @@ use anyhow::{Context, Result, bail};
 use stoker_core::{Core, CoreConfig, Membership};
 use stoker_domain::ownership::SlotRange;
 use stoker_link::{Incoming, WINDOW};
-use stoker_store::{CassandraOptions, CassandraStore};
+use stoker_store::CassandraStore;
 use tonic::transport::Server;
 
-use super::{Process, Role, began, host, join_bus, link, private_port, required, tls};
+use super::{Process, Role, began, host, join_bus, link, private_port, tls};
 use crate::config::{self, Configuration};
 use crate::listen::open;
 use crate::metrics::Metrics;
-use crate::parts::settings;
+use crate::parts::{cassandra_options, settings};
 
 const LISTEN: &str = "0.0.0.0:7400";
 /// Open requests may take so long to end at the end.
 const GOODBYE: Duration = Duration::from_secs(5);
-const KEYSPACE: &str = "stoker";
-const DATACENTER: &str = "datacenter1";
 
 /// Where the others reach this core.
 fn advertised(core: &config::Core, listens: SocketAddr) -> Result<String> {
@@ -35,22 +33,6 @@ fn advertised(core: &config::Core, listens: SocketAddr) -> Result<String> {
     }
 }
 
-fn options(cassandra: &config::Cassandra) -> Result<CassandraOptions> {
-    required(cassandra.contact_points.first(), "cassandra.contact_points")?;
-    let text = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
-    let mut options = CassandraOptions::new(
-        cassandra.contact_points.clone(),
-        text(&cassandra.keyspace, KEYSPACE),
-        text(&cassandra.datacenter, DATACENTER),
-    );
-    options.username.clone_from(&cassandra.username);
-    options.password.clone_from(&cassandra.password);
-    if let Some(replicas) = cassandra.replication_factor {
-        options.replication_factor = replicas;
-    }
-    Ok(options)
-}
-
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let mut process = Process::new()?;
     let of_core = &configuration.core;
@@ -58,7 +40,7 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         Some(slots) => slots.parse::<SlotRange>().context("core.slots is wrong")?,
         None => SlotRange::ALL,
     };
-    let options = options(&configuration.cassandra)?;
+    let options = cassandra_options(&configuration.cassandra)?;
     let tls = tls(&configuration)?;
     let (listener, address) =
         open("cores and their clients", "core.listen", of_core.listen.as_deref().unwrap_or(LISTEN)).await?;

@@ -21,6 +21,7 @@ use stoker_telemetry::PrivatePort;
 use crate::config::Configuration;
 use crate::listen::open;
 use crate::metrics::Metrics;
+use crate::parts::required;
 use process::Process;
 
 /// One service of the platform in a process of its own.
@@ -46,14 +47,6 @@ impl Serve {
             Role::Portal => Box::pin(portal::run(configuration)).await,
         }
     }
-}
-
-/// What is asked for by a key that has to be there.
-fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> {
-    let variable = format!("STOKER__{}", key.to_uppercase().replace('.', "__"));
-    value.with_context(|| {
-        format!("{key} is not configured: give it in the file of --config, or by {variable}")
-    })
 }
 
 /// The cores of the configuration.

@@ -13,6 +13,7 @@ mod ended;
 #[path = "../contract/events.rs"]
 mod events;
 mod forgetting;
+mod importing;
 #[path = "../contract/isolation.rs"]
 mod isolation;
 mod lab;
@@ -92,6 +93,8 @@ own! {
     retention::an_event_that_has_gone_may_come_again,
     forgetting::a_device_that_was_made_again_has_nothing_of_the_old_one,
     forgetting::a_device_may_be_forgotten_twice_and_reports_at_once,
+    importing::an_import_that_was_cut_off_goes_on_with_the_same_file_only,
+    importing::an_import_meets_neither_cores_nor_others_data,
     reads::a_query_over_all_time_looks_only_into_days_that_have_points,
     reads::a_seldom_key_is_found_without_reading_the_others,
     reads::a_seldom_kind_of_thing_is_found_over_many_buckets,
