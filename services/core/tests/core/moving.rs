@@ -288,10 +288,9 @@ async fn who_reports_to_any_core_is_not_missed_by_the_owner() {
     };
     assert_eq!(missed, [format!("silence {mute}")]);
     // Twice as long as it took to miss that one.
-    for _ in 0..packet {
-        packet += 1;
+    for again in 1..=packet {
         for (_, device) in &mut devices {
-            report(device, packet).await;
+            report(device, packet + again).await;
         }
     }
     assert_eq!(alarms(&b.portal).await, [format!("silence {mute}")]);
