@@ -121,7 +121,6 @@ pub(crate) async fn run(
         channels: HashMap::new(),
         registrar: None,
         deaths: HashMap::new(),
-        // Another number than that of a namesake.
         beat: 1,
         announcing: JoinSet::new(),
     };
@@ -182,17 +181,12 @@ impl Beating {
                 }
             }
         }
-        let all_cut_off = heard.iter().all(|(_, reply)| reply.cut_off);
-        for (core, reply) in heard.iter().filter(|(_, reply)| reply.cut_off && !all_cut_off) {
-            tracing::warn!(
-                core = core.address,
-                member = reply.member,
-                "a core is cut from its store; it is left"
-            );
-            self.beats.cores.leave(&core.address);
-            if self.registrar.as_ref() == Some(&core.address) {
-                self.registrar = None;
+        for (core, reply) in heard.iter().filter(|(_, reply)| reply.cut_off) {
+            if self.beats.cores.leave(&core.address) {
+                let (core, member) = (&core.address, &reply.member);
+                tracing::warn!(core, member, "a core is cut from its store; it is left");
             }
+            self.registrar.take_if(|registrar| *registrar == core.address);
         }
         if self.registrar.is_none() {
             self.register(&heard).await;

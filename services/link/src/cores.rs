@@ -10,6 +10,12 @@ use tokio_util::sync::CancellationToken;
 /// A core that was not reached is tried last for so long.
 const SHUNNED: Duration = Duration::from_secs(2);
 
+impl Known {
+    fn is_shunned(&self, now: Instant) -> bool {
+        self.shunned_until.is_some_and(|until| until > now)
+    }
+}
+
 /// One that is of no use is tried last for so long.
 const LEFT: Duration = Duration::from_secs(10);
 
@@ -68,19 +74,24 @@ impl Cores {
         let turn = state.turn % state.known.len().max(1);
         let (before, from) = state.known.split_at(turn);
         let (shunned, free): (Vec<_>, Vec<_>) =
-            from.iter().chain(before).partition(|known| known.shunned_until.is_some_and(|until| until > now));
+            from.iter().chain(before).partition(|known| known.is_shunned(now));
         free.into_iter().chain(shunned).map(|known| known.address.clone()).collect()
     }
 
     /// The core at this address is there and of no use, for example because it is cut from its store: connections to any
-    /// core that came to it end, and are made anew elsewhere.
-    pub fn leave(&self, address: &str) {
-        let until = Instant::now() + LEFT;
+    /// core that came to it end, and are made anew elsewhere. False: there is no elsewhere, and they stay.
+    pub fn leave(&self, address: &str) -> bool {
+        let now = Instant::now();
         let mut state = self.0.state.lock();
+        let better = |known: &Known| known.address != address && !known.is_shunned(now);
+        if !state.known.iter().any(better) {
+            return false;
+        }
         for known in state.known.iter_mut().filter(|known| known.address == address) {
-            known.shunned_until = Some(until);
+            known.shunned_until = Some(now + LEFT);
             std::mem::take(&mut known.left).cancel();
         }
+        true
     }
 
     /// Ends a connection to this core, when it is to be left.
@@ -132,10 +143,12 @@ mod tests {
     fn who_leaves_a_core_ends_what_came_to_it_and_nothing_else() {
         let cores = cores(&["a:1", "b:1"]);
         let (to_a, to_b) = (cores.left("a:1"), cores.left("b:1"));
-        cores.leave("a:1");
+        assert!(cores.leave("a:1"));
         assert!(to_a.is_cancelled() && !to_b.is_cancelled());
         assert_eq!(cores.in_order()[1], "a:1");
         assert!(!cores.left("a:1").is_cancelled(), "it may be of use again");
+        assert!(!cores.leave("b:1"), "there is no better one");
+        assert!(!to_b.is_cancelled());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod files;
 mod listen;
 mod metrics;
 mod parts;
+mod process;
 mod serve;
 mod signals;
 mod up;

@@ -1,6 +1,6 @@
 //! The task that carries out what [`Ownership`] decides: it takes slots over, runs their tasks and gives them up again.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub(crate) struct Owners {
     jobs: JoinSet<Done>,
     actors: JoinSet<Ended>,
     /// Slots that finish what they hold.
-    finishing: BTreeMap<Slot, SlotEpoch>,
+    finishing: BTreeSet<Slot>,
     wanted: mpsc::Receiver<Slot>,
     settled: watch::Sender<bool>,
 }
@@ -92,13 +92,12 @@ impl Owners {
             membership,
             machine,
             health,
-            // Differs from whatever a namesake may have written.
             beat: 1,
             refreshing: false,
             leaving: false,
             jobs: JoinSet::new(),
             actors: JoinSet::new(),
-            finishing: BTreeMap::new(),
+            finishing: BTreeSet::new(),
             wanted,
             settled,
         };
@@ -175,7 +174,7 @@ impl Owners {
             Action::Release { slot, epoch } => {
                 if self.slots.epoch(slot) == Some(epoch) {
                     // What was sent to it is worked off first; the end of its task comes back here.
-                    self.finishing.insert(slot, epoch);
+                    self.finishing.insert(slot);
                     self.close(slot);
                 } else {
                     self.release(slot, epoch);
@@ -289,7 +288,7 @@ impl Owners {
     }
 
     fn ended(&mut self, (slot, epoch, result): Ended) -> Result<Option<Input>, OwnersError> {
-        let finishing = self.finishing.remove(&slot).is_some();
+        let finishing = self.finishing.remove(&slot);
         if let Err(lost) = result {
             if self.membership.is_alone() {
                 return Err(lost.into());

@@ -353,6 +353,10 @@ impl GatewayService for Gateways {
         &self,
         request: Request<wire::OpenSessionRequest>,
     ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        if !self.routes.has_others() {
+            return self.granted(request.into_inner()).await.map(Response::new);
+        }
+        // Only its owner knows whether the credential is right; whose it would be stands in the registry.
         let shown = shown(request.get_ref().credential.clone())?;
         let claimed = self.credentials.claimed(&shown).await;
         let device = claimed.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;

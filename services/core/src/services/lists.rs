@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use stoker_domain::model::{SLOT_COUNT, Slot};
 use stoker_proto::problem::ProblemKind;
 use tokio::time::{Instant, timeout};
@@ -68,24 +69,31 @@ where
     let began = Instant::now();
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
     loop {
-        let others = routes.others().into_iter().map(|(core, channel)| {
-            let answer = timeout(ANSWER_WITHIN, there(channel, Routes::onward(ask.clone())));
-            async move {
-                match answer.await {
-                    Ok(Ok(answer)) => Some(answer.into_inner()),
-                    Ok(Err(status)) => {
-                        tracing::debug!(%core, %status, "a core could not say what it has");
-                        None
-                    }
-                    Err(_) => None,
-                }
-            }
-        });
-        let (mine, others) = tokio::join!(here(ask.clone()), join_all(others));
-        let mut answers = vec![mine?];
-        answers.extend(others.into_iter().flatten());
+        let mut others: FuturesUnordered<_> = routes
+            .others()
+            .into_iter()
+            .map(|(core, channel)| {
+                let answer = timeout(ANSWER_WITHIN, there(channel, Routes::onward(ask.clone())));
+                async move { (core, answer.await) }
+            })
+            .collect();
+        let mut answers = vec![here(ask.clone()).await?];
         let mut coverage = Coverage::default();
         answers.iter().for_each(|answer| coverage.add(covered(answer)));
+        // Whoever is silent is not waited for once all slots are heard of.
+        while coverage.missing() > 0
+            && let Some((core, answer)) = others.next().await
+        {
+            match answer {
+                Ok(Ok(answer)) => {
+                    let answer = answer.into_inner();
+                    coverage.add(covered(&answer));
+                    answers.push(answer);
+                }
+                Ok(Err(status)) => tracing::debug!(%core, %status, "a core could not say what it has"),
+                Err(_) => tracing::debug!(%core, "a core did not say in time what it has"),
+            }
+        }
         match coverage.missing() {
             0 => return Ok(answers),
             missing if !routes.has_others() || began.elapsed() > COVER_WITHIN => {

@@ -1,5 +1,6 @@
 //! `stoker core`.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,9 +92,12 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         private,
     );
     process
-        .run(move || {
-            bus.close();
-            store.close();
-        })
+        .run(
+            move || {
+                bus.close();
+                store.close();
+            },
+            ready(()),
+        )
         .await
 }

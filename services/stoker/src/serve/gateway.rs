@@ -1,5 +1,6 @@
 //! `stoker gateway`.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,5 +47,5 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let end = process.front_end();
     process.front("gateway", stoker_gateway::run(config, doors.listeners, stats, end));
     began(Role::Gateway, &process.member, &what, private);
-    process.run(move || bus.close()).await
+    process.run(move || bus.close(), ready(())).await
 }

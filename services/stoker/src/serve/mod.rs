@@ -5,7 +5,6 @@ mod gateway;
 mod heartbeat;
 mod notifier;
 mod portal;
-mod process;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +21,7 @@ use crate::config::Configuration;
 use crate::listen::open;
 use crate::metrics::Metrics;
 use crate::parts::required;
-use process::Process;
+use crate::process::Process;
 
 /// One service of the platform in a process of its own.
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `stoker notifier`.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -34,5 +35,5 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let (on, end): (Bus, _) = (Arc::new(bus.clone()), process.front_end());
     process.front("notifier", notifier.run(on, core, end));
     began(Role::Notifier, &process.member, "mail and webhooks", private);
-    process.run(move || bus.close()).await
+    process.run(move || bus.close(), ready(())).await
 }

@@ -1,6 +1,7 @@
 //! `stoker portal`.
 
 use anyhow::{Context, Result, bail};
+use std::future::ready;
 use stoker_link::MESSAGE_MOST;
 use stoker_portal::PortalConfig;
 use stoker_proto::core::v1::MemberRole;
@@ -45,5 +46,5 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let end = process.front_end();
     process.front("portal", stoker_portal::run(PortalConfig::new(token), core, listener, end));
     began(Role::Portal, &process.member, &format!("http://{address}"), private);
-    process.run(|| {}).await
+    process.run(|| {}, ready(())).await
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use stoker_bus::InProcessBus;
 use stoker_core::{Core, CoreConfig, Membership};
@@ -20,12 +20,12 @@ use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use stoker_protocol::session::Limits;
 use stoker_store::{EmbeddedOptions, EmbeddedStore};
-use stoker_telemetry::{Clock, Health, PrivatePort, Supervisor, TaskDied};
-use tokio_util::sync::CancellationToken;
+use stoker_telemetry::{PrivatePort, TaskDied};
 
 use crate::config::Configuration;
 use crate::metrics::Metrics;
-use crate::parts::{member, notifier, settings};
+use crate::parts::{notifier, settings};
+use crate::process::Process;
 use crate::{data_dir, signals};
 use ports::Ports;
 
@@ -112,12 +112,8 @@ async fn open_store(directory: PathBuf) -> Result<Arc<EmbeddedStore>> {
 struct Platform {
     store: Arc<EmbeddedStore>,
     bus: Arc<InProcessBus>,
-    /// What speaks to the outside; ends first.
-    front: Supervisor,
-    front_end: CancellationToken,
-    /// What the front needs until it has ended.
-    back: Supervisor,
-    back_end: CancellationToken,
+    /// What speaks to the outside is its front; what that needs until it has ended, its back.
+    process: Process,
     http: std::net::SocketAddr,
     mqtt: std::net::SocketAddr,
 }
@@ -130,10 +126,9 @@ impl Platform {
         notifier: Notifier,
         token: String,
     ) -> Result<Self> {
-        let (health, clock, member) = (Health::new(), Clock::start(), member()?);
-        let (front_end, back_end) = (CancellationToken::new(), CancellationToken::new());
-        let mut front = Supervisor::new(health.clone(), front_end.clone());
-        let mut back = Supervisor::new(health.clone(), back_end.clone());
+        let mut process = Process::new()?;
+        let (front_end, back_end) = (process.front_end(), process.back_end());
+        let (health, clock, member) = (process.health.clone(), process.clock, process.member.clone());
         let bus = Arc::new(InProcessBus::new(&stoker_bus::Limits::default()));
         let core = CoreConfig {
             store: store.clone(),
@@ -147,20 +142,20 @@ impl Platform {
         };
         let core = Core::start(core, back_end.clone()).await.context("core could not start")?;
         let (connector, listener) = wire::network();
-        back.run("grpc", wire::serve(listener, core.services(), back_end.clone()));
-        back.run("core", core.run());
+        process.back("grpc", wire::serve(listener, core.services(), back_end.clone()));
+        process.back("core", core.run());
         let stats = Arc::new(GatewayStats::default());
         let metrics = Metrics::new().gateway(stats.clone()).embedded_store(store.clone());
         let registry = metrics.in_process_bus(bus.clone()).notifier(notifier.stats()).registry();
         let private = PrivatePort { health: health.clone(), registry };
-        back.run("private port", private.run(ports.admin, back_end.clone()));
+        process.back("private port", private.run(ports.admin, back_end.clone()));
         let (kept, end) = (store.clone(), back_end.clone());
-        back.run("retention", async move {
+        process.back("retention", async move {
             stoker_store::maintain(kept, RETENTION_EVERY, end.cancelled_owned()).await;
             Ok::<(), TaskDied>(())
         });
         let (watched, end) = (store.clone(), back_end.clone());
-        back.run("store", async move {
+        process.back("store", async move {
             tokio::select! {
                 () = end.cancelled() => Ok(()),
                 reason = watched.failed() => Err(reason),
@@ -181,55 +176,27 @@ impl Platform {
             beats: None,
         };
         let (mqtt, http) = (ports.doors.mqtt, ports.http_address);
-        front.run("gateway", stoker_gateway::run(gateway, ports.doors.listeners, stats, front_end.clone()));
+        process
+            .front("gateway", stoker_gateway::run(gateway, ports.doors.listeners, stats, front_end.clone()));
         let core = NotifierServiceClient::new(connector.channel());
-        front.run("notifier", notifier.run(bus.clone(), core, front_end.clone()));
+        process.front("notifier", notifier.run(bus.clone(), core, front_end.clone()));
         let core = PortalServiceClient::new(connector.channel())
             .max_decoding_message_size(stoker_link::MESSAGE_MOST);
-        front
-            .run("portal", stoker_portal::run(PortalConfig::new(token), core, ports.http, front_end.clone()));
-        Ok(Self { store, bus, front, front_end, back, back_end, http, mqtt })
+        process.front(
+            "portal",
+            stoker_portal::run(PortalConfig::new(token), core, ports.http, front_end.clone()),
+        );
+        Ok(Self { store, bus, process, http, mqtt })
     }
 
     fn demo(&mut self, devices: u32, token: String) {
-        let demo = crate::demo::run(devices, self.http, self.mqtt, token, self.front_end.clone());
-        self.front.run("demo", demo);
+        let end = self.process.front_end();
+        let demo = crate::demo::run(devices, self.http, self.mqtt, token, end);
+        self.process.front("demo", demo);
     }
 
     async fn run(self) -> Result<()> {
-        let Self { store, bus, front, front_end, back, back_end, .. } = self;
-        let mut back = Box::pin(back.join());
-        let mut front = Box::pin(front.join());
-        let mut died: Option<TaskDied> = None;
-        let (mut front_over, mut back_over) = (false, false);
-        tokio::select! {
-            name = signals::ended() => tracing::info!("{name}: ending; sessions are told to come back"),
-            result = &mut front => { died = result.err(); front_over = true; }
-            result = &mut back => { died = result.err(); back_over = true; }
-        }
-        let ending = async move {
-            front_end.cancel();
-            if !front_over {
-                died = front.await.err().or(died);
-            }
-            back_end.cancel();
-            bus.close();
-            if !back_over {
-                died = back.await.err().or(died);
-            }
-            store.close().await;
-            died
-        };
-        let died = tokio::select! {
-            died = ending => died,
-            name = signals::ended() => bail!("{name} again: ended at once; what was acknowledged is stored"),
-        };
-        match died {
-            None => {
-                tracing::info!("ended");
-                Ok(())
-            }
-            Some(died) => Err(died.into()),
-        }
+        let Self { store, bus, process, .. } = self;
+        process.run(move || bus.close(), async move { store.close().await }).await
     }
 }

@@ -1,4 +1,4 @@
-//! What every service's process has: its name, its health, and the order in which it ends.
+//! What every process has, whatever services are in it: its name, its health, and the order in which it ends.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::signals;
 
 /// What runs in one process.
-pub(super) struct Process {
-    pub(super) member: MemberId,
-    pub(super) health: Health,
-    pub(super) clock: Clock,
+pub(crate) struct Process {
+    pub(crate) member: MemberId,
+    pub(crate) health: Health,
+    pub(crate) clock: Clock,
     /// What serves others; ends first.
     front: Supervisor,
     front_end: CancellationToken,
@@ -24,7 +24,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let (front_end, back_end) = (CancellationToken::new(), CancellationToken::new());
         let health = Health::new();
         Ok(Self {
@@ -38,16 +38,16 @@ impl Process {
         })
     }
 
-    pub(super) fn front_end(&self) -> CancellationToken {
+    pub(crate) fn front_end(&self) -> CancellationToken {
         self.front_end.clone()
     }
 
-    pub(super) fn back_end(&self) -> CancellationToken {
+    pub(crate) fn back_end(&self) -> CancellationToken {
         self.back_end.clone()
     }
 
     /// Runs a task until the process is told to end.
-    pub(super) fn front<E: Display>(
+    pub(crate) fn front<E: Display>(
         &mut self,
         name: &str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
@@ -56,7 +56,7 @@ impl Process {
     }
 
     /// Runs a task until the front has ended.
-    pub(super) fn back<E: Display>(
+    pub(crate) fn back<E: Display>(
         &mut self,
         name: &str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
@@ -64,11 +64,12 @@ impl Process {
         self.back.run(name, task);
     }
 
-    /// Serves until a signal or until a task dies. `close` closes what the back works on.
+    /// Serves until a signal or until a task dies. `close` closes what the back works on; `last` is awaited when nothing
+    /// runs any more.
     ///
     /// # Errors
     /// The first task that died.
-    pub(super) async fn run(self, close: impl FnOnce()) -> Result<()> {
+    pub(crate) async fn run(self, close: impl FnOnce(), last: impl Future<Output = ()>) -> Result<()> {
         let Self { front, front_end, back, back_end, health, .. } = self;
         let mut back = Box::pin(back.join());
         let mut front = Box::pin(front.join());
@@ -90,6 +91,7 @@ impl Process {
             if !back_over {
                 died = back.await.err().or(died);
             }
+            last.await;
             died
         };
         let died = tokio::select! {
