@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +13,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::api::Api;
+use crate::haproxy::{Front, HaProxy};
 use crate::platform::stoker;
+use crate::ports::free;
 use crate::wait::{WITHIN, eventually};
 
 /// Lines of each log that a failed test shows.
@@ -27,6 +31,8 @@ pub struct Service {
     directory: PathBuf,
     log: PathBuf,
     process: Option<Child>,
+    /// Its own user id, where it has one.
+    pub user: Option<u32>,
     /// Where it serves, the same over all starts.
     pub address: SocketAddr,
     /// Its private port, the same over all starts.
@@ -37,6 +43,8 @@ pub struct Service {
 #[derive(Debug)]
 pub struct Services {
     directory: TempDir,
+    /// In front of gateways and portals, where there is one.
+    front: Option<HaProxy>,
     /// They own the slots.
     pub cores: Vec<Service>,
     /// Devices connect to them.
@@ -51,9 +59,9 @@ fn variable(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: `cargo xtask lab up` says what it is"))
 }
 
-/// A port that nobody has. It is taken a moment later, by the process it is for.
-fn free() -> Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+/// User ids of one test's processes: another test that runs beside it has others.
+fn first_user() -> u32 {
+    100_000 + std::process::id() % 100_000 * 32
 }
 
 impl Service {
@@ -61,7 +69,7 @@ impl Service {
         let name = format!("{role}-{number}");
         let log = directory.join(format!("{name}.log"));
         let directory = directory.to_owned();
-        Ok(Self { role, name, directory, log, process: None, address: free()?, admin: free()? })
+        Ok(Self { role, name, directory, log, process: None, user: None, address: free()?, admin: free()? })
     }
 
     /// Starts it, on the same addresses as before.
@@ -85,6 +93,9 @@ impl Service {
         command.env("STOKER__ADMIN__LISTEN", self.admin.to_string());
         if let Some(listen) = listen {
             command.env(listen, self.address.to_string());
+        }
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
         }
         command.stdout(file()?).stderr(file()?);
         self.process = Some(command.spawn().with_context(|| format!("failed to start {}", self.name))?);
@@ -147,6 +158,37 @@ impl Service {
         }
     }
 
+    /// What it is called: its role and its number, from 1 on.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn pid(&mut self) -> Result<u32> {
+        Ok(self.process()?.id())
+    }
+
+    /// Fails if it was started and has ended by itself.
+    ///
+    /// # Errors
+    /// It has, and how.
+    pub fn check_alive(&mut self) -> Result<()> {
+        match self.process()?.try_wait()? {
+            Some(status) => bail!("{} has ended by itself: {status}", self.name),
+            None => Ok(()),
+        }
+    }
+
+    /// The logs of all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// Sends a signal, such as `STOP` or `CONT`.
     ///
     /// # Errors
@@ -192,6 +234,7 @@ impl Services {
             notifiers: several("notifier", notifiers)?,
             portals: several("portal", portals)?,
             directory,
+            front: None,
         };
         services.configure(config)?;
         Ok(services)
@@ -201,6 +244,39 @@ impl Services {
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.directory.path().join("stoker.yaml")
+    }
+
+    /// Gives each process a user id of its own, by which the kernel can tell them apart; returns all of them. Before any is
+    /// started.
+    ///
+    /// # Errors
+    /// Their files cannot be made readable for them.
+    pub fn part_users(&mut self) -> Result<Vec<u32>> {
+        fs::set_permissions(self.directory.path(), fs::Permissions::from_mode(0o755))?;
+        let (mut next, mut users) = (first_user(), Vec::new());
+        for service in self.all() {
+            service.user = Some(next);
+            users.push(next);
+            next += 1;
+        }
+        Ok(users)
+    }
+
+    /// One address each for devices and for people, with all gateways and all portals behind them.
+    ///
+    /// # Errors
+    /// HAProxy is not installed or does not start.
+    pub async fn balance(&mut self) -> Result<(SocketAddr, SocketAddr)> {
+        let behind = |services: &[Service]| {
+            services.iter().map(|one| (one.name.clone(), one.address, one.admin)).collect::<Vec<_>>()
+        };
+        let fronts = [
+            Front { name: "mqtt", address: free()?, behind: behind(&self.gateways) },
+            Front { name: "http", address: free()?, behind: behind(&self.portals) },
+        ];
+        self.front = Some(HaProxy::start(&fronts, self.directory.path()).await?);
+        let [mqtt, http] = fronts.map(|front| front.address);
+        Ok((mqtt, http))
     }
 
     /// Starts all of them and waits until they are ready.
@@ -242,7 +318,8 @@ impl Services {
         Ok(fs::write(path.join("stoker.yaml"), config.to_string())?)
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut Service> {
+    /// Every process: cores, gateways, notifiers, portals.
+    pub fn all(&mut self) -> impl Iterator<Item = &mut Service> {
         let Self { cores, gateways, notifiers, portals, .. } = self;
         cores.iter_mut().chain(gateways).chain(notifiers).chain(portals)
     }
