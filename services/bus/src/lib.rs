@@ -10,6 +10,6 @@ mod rabbit;
 
 pub use in_process::{InProcessBus, Limits, Snapshot};
 pub use rabbit::{
-    BrokerTls, BrokerUrl, DeadLetter, DeadLetters, LaneSnapshot, Prefix, RabbitBus, RabbitConfig,
-    RabbitDriver, RabbitError, RabbitLimits, RabbitSnapshot, Settled, TraceCarrier, TraceHeaders, Which,
+    BrokerUrl, DeadLetter, DeadLetters, LaneSnapshot, Prefix, RabbitBus, RabbitConfig, RabbitDriver,
+    RabbitError, RabbitLimits, RabbitSnapshot, Settled, TraceCarrier, TraceHeaders, Which,
 };

@@ -12,6 +12,7 @@
 pub mod machine;
 pub mod model;
 pub mod ownership;
+pub mod pause;
 pub mod payload;
 pub mod ports;
 pub mod settings;

@@ -74,8 +74,7 @@ fn wire(result: AttemptResult) -> v1::AttemptResult {
 
 /// Between half of `wait` and all of it, so that those who failed together do not come back together.
 fn jittered(wait: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(u32::MAX);
-    wait.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+    stoker_domain::pause::jittered(wait, getrandom::u32().unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stoker_domain::pause;
+
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 /// What has lasted this long did work: the next failure is another one.
@@ -10,30 +12,25 @@ const LASTING: Duration = Duration::from_secs(10);
 /// Doubles with every try, up to a bound; each pause is a random part of that, so that processes that lost their
 /// broker together do not come back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
-    next: Duration,
-}
+pub(super) struct Backoff(pause::Backoff);
 
 impl Backoff {
     pub(super) fn new() -> Self {
-        Self { next: FIRST }
+        Self(pause::Backoff::new(FIRST, LONGEST))
     }
 
     /// To be told how long it lasted what has failed just now. What fails again and again as soon as it stands is
     /// tried more and more seldom; what had worked is tried again at once.
     pub(super) fn lasted(&mut self, time: Duration) {
         if time >= LASTING {
-            self.next = FIRST;
+            self.0.reset();
         }
     }
 
     /// Between half of the step and all of it.
     pub(super) fn next_pause(&mut self) -> Duration {
-        let step = self.next;
-        self.next = (step * 2).min(LONGEST);
         // Without random bytes all wait for the whole step, which is only less even.
-        let part = getrandom::u32().unwrap_or(u32::MAX);
-        step.mul_f64(0.5 + 0.5 * f64::from(part) / f64::from(u32::MAX))
+        self.0.next(getrandom::u32().unwrap_or(u32::MAX))
     }
 
     pub(super) async fn pause(&mut self) {

@@ -11,7 +11,6 @@ use url::{Host, Url};
 use super::envelope::TraceCarrier;
 use super::error::RabbitError;
 use super::names::Prefix;
-use super::tls::BrokerTls;
 
 /// What one connection's buffers are made of; lapin keeps 32 of them each way.
 const FRAME_MAX: u32 = 32 * 1024;
@@ -25,7 +24,9 @@ impl BrokerUrl {
         &self.0.authority.host
     }
 
-    pub(super) fn is_tls(&self) -> bool {
+    /// True for `amqps://…`.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
         self.0.scheme == lapin::uri::AMQPScheme::AMQPS
     }
 
@@ -89,12 +90,15 @@ pub struct RabbitConfig {
     pub prefix: Prefix,
     /// What the connections are called in the broker's own lists, for instance `core 3f9a`.
     pub name: String,
-    /// Whom to trust with `amqps://`, and with what to show ourselves.
-    pub tls: BrokerTls,
+    /// Whom to trust with `amqps://`, and what to show of ourselves; such an address needs it.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// The bounds. Those of the queues must be the same in all processes of a platform.
     pub limits: RabbitLimits,
     /// Carries the trace context of a message; none: no context travels.
     pub trace: Option<Arc<dyn TraceCarrier>>,
+    /// Declares nothing, and does not join where the platform's exchanges and queues are not there: for tools, which
+    /// are not to make a platform out of a mistyped prefix.
+    pub guest: bool,
 }
 
 impl RabbitConfig {
@@ -105,9 +109,10 @@ impl RabbitConfig {
             url,
             prefix: Prefix::default(),
             name: name.into(),
-            tls: BrokerTls::default(),
+            tls: None,
             limits: RabbitLimits::default(),
             trace: None,
+            guest: false,
         }
     }
 }

@@ -19,9 +19,19 @@ pub enum RabbitError {
         "\"{0}\" cannot begin the names of queues: a prefix has 1 to 64 of A-Z a-z 0-9 . _ : -, the first a letter or digit"
     )]
     Prefix(String),
-    /// Certificates that cannot be used.
-    #[error("failed to prepare TLS towards the broker: {0}")]
-    Tls(String),
+    /// `amqps://`, and nobody has said whom to trust.
+    #[error("{0} is to be reached by TLS, but no authority was given to trust (bus.ca)")]
+    Untrusting(BrokerUrl),
+    /// What a guest wanted to find.
+    #[error(
+        "there is no {what} at {broker}: check bus.prefix and the virtual host; a platform's first process makes them"
+    )]
+    Absent {
+        /// `queue NAME` or `exchange NAME`.
+        what: String,
+        /// Which broker.
+        broker: BrokerUrl,
+    },
     /// The broker does not let us in. Trying again helps nothing.
     #[error("{broker} refuses this user, its password or the virtual host: {said}")]
     Refused {
@@ -76,9 +86,6 @@ pub enum RabbitError {
         /// Why.
         reason: String,
     },
-    /// A message that does not come from here, or is broken.
-    #[error("a dead letter cannot go back: {0}")]
-    Letter(String),
     /// The system gives no random bytes.
     #[error("failed to read random bytes: {0}")]
     Random(getrandom::Error),
@@ -89,7 +96,12 @@ impl RabbitError {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Url(_) | Self::Prefix(_) | Self::Tls(_) | Self::Refused { .. } | Self::Conflict { .. }
+            Self::Url(_)
+                | Self::Prefix(_)
+                | Self::Untrusting(_)
+                | Self::Absent { .. }
+                | Self::Refused { .. }
+                | Self::Conflict { .. }
         )
     }
 

@@ -7,8 +7,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use lapin::message::Delivery;
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::BasicConsumeOptions;
 use stoker_domain::ports::bus::{BusError, Feed, FeedConsumer};
 use stoker_proto::bus::v1 as bus;
 use stoker_proto::convert::bus::activity_from_bus;
@@ -23,7 +22,7 @@ use super::link::Link;
 use super::names::ALL_ACTIVITY;
 use super::pull::{Attach, Pulled, Puller, Subscription, consume};
 use super::stats::{Open, count};
-use super::topology::{UNREAD_MS, text};
+use super::topology::{Step, WhenFull};
 
 /// Says in this process that somebody listens, as long as it lives.
 struct Here(Arc<Wanted>);
@@ -126,18 +125,9 @@ impl Consumer {
 async fn attach(config: Arc<RabbitConfig>, link: Arc<Link>) -> Result<Subscription, RabbitError> {
     let (prefix, limits) = (&config.prefix, &config.limits);
     let queue = prefix.feed(&nonce()?);
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-max-length".into(), AMQPValue::LongUInt(limits.feed.max(1)));
-    arguments.insert("x-overflow".into(), text("drop-head"));
-    arguments.insert("x-expires".into(), AMQPValue::LongUInt(UNREAD_MS));
     let channel = link.channel().await?;
-    let options = QueueDeclareOptions::exclusive().auto_delete();
-    let declared = channel.queue_declare(queue.as_str().into(), options, arguments);
-    link.ask(&format!("declare queue {queue}"), declared).await?;
-    let (exchange, key) = (prefix.events(), ALL_ACTIVITY.into());
-    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-    let bound = channel.queue_bind(queue.as_str().into(), exchange.into(), key, options, none);
-    link.ask(&format!("bind queue {queue}"), bound).await?;
+    let step = Step { link: &link, channel: &channel };
+    step.own_queue(&config, &queue, ALL_ACTIVITY, limits.feed, WhenFull::DropOldest).await?;
     // From here on the publishers count us. The queue is there already.
     let counted = consume(&link, &channel, prefix.listeners(), BasicConsumeOptions::default()).await?;
     Subscription::open(link, channel, queue, limits.feed_prefetch, Some(counted)).await

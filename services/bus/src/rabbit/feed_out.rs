@@ -97,25 +97,41 @@ impl FeedOut {
         self.wanted.get()
     }
 
-    /// Never waits: at the bound the item is dropped and counted, here and by whoever listens.
-    pub(super) fn publish(&self, activity: Activity, trace: TraceHeaders) {
+    /// Never waits: at the bound the item is dropped and counted, here and by whoever listens. Only what has a place is
+    /// encoded: while the broker is away, that would be the work of every reading.
+    pub(super) fn publish(&self, activity: Activity, trace: impl FnOnce() -> TraceHeaders) {
         if !self.wanted() {
             return;
         }
         count(&self.counters.activities);
-        let routing_key = activity_key(&activity);
-        let body = activity_to_bus(activity).encode_to_vec();
-        let bytes = body.len();
+        let Some((place, routing_key, body)) = self.place_for(activity) else {
+            *self.newest.lock() += 1;
+            count(&self.counters.activities_dropped);
+            return;
+        };
+        let (bytes, trace) = (body.len(), trace());
         // Numbered and queued under one lock, so that the order of the numbers is that of the queue.
         let mut newest = self.newest.lock();
         *newest += 1;
         let sequence = Some((self.publisher.clone(), *newest));
         let message = Outgoing { kind: Kind::Activity, routing_key, body, sequence, trace };
-        let room = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.byte_limit;
-        if !room || bytes > MAX_BODY || self.items.try_send(Item { message, bytes }).is_err() {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            count(&self.counters.activities_dropped);
+        place.send(Item { message, bytes });
+    }
+
+    /// A place in the buffer, with what goes there; none at either bound.
+    fn place_for(&self, activity: Activity) -> Option<(mpsc::Permit<'_, Item>, String, Vec<u8>)> {
+        let place = self.items.try_reserve().ok()?;
+        let routing_key = activity_key(&activity);
+        let message = activity_to_bus(activity);
+        let bytes = message.encoded_len();
+        if bytes > MAX_BODY {
+            return None;
         }
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.byte_limit {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return None;
+        }
+        Some((place, routing_key, message.encode_to_vec()))
     }
 }
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::BasicAckOptions;
 use stoker_domain::MemberId;
 use stoker_domain::ports::bus::{BusError, GatewayConsumer, GatewayItem, ToGateway};
 use stoker_proto::convert::bus::to_gateway_from_bus;
@@ -19,7 +18,7 @@ use super::link::Link;
 use super::names::gateway_key;
 use super::pull::{Attach, Pulled, Puller, Subscription};
 use super::stats::{Open, count};
-use super::topology::{UNREAD_MS, text};
+use super::topology::{Step, WhenFull};
 use super::work::unreadable;
 
 pub(super) struct Consumer {
@@ -60,19 +59,9 @@ async fn attach(
 ) -> Result<Subscription, RabbitError> {
     let (prefix, limits) = (&config.prefix, &config.limits);
     let queue = prefix.gateway(&gateway, &nonce()?);
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-max-length".into(), AMQPValue::LongUInt(limits.gateway.max(1)));
-    arguments.insert("x-overflow".into(), text("reject-publish"));
-    arguments.insert("x-expires".into(), AMQPValue::LongUInt(UNREAD_MS));
-    arguments.insert("x-dead-letter-exchange".into(), text(&prefix.dead_exchange()));
     let channel = link.channel().await?;
-    let options = QueueDeclareOptions::exclusive().auto_delete();
-    let declared = channel.queue_declare(queue.as_str().into(), options, arguments);
-    link.ask(&format!("declare queue {queue}"), declared).await?;
-    let (exchange, key) = (prefix.events(), gateway_key(&gateway));
-    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-    let bound = channel.queue_bind(queue.as_str().into(), exchange.into(), key.into(), options, none);
-    link.ask(&format!("bind queue {queue}"), bound).await?;
+    let step = Step { link: &link, channel: &channel };
+    step.own_queue(&config, &queue, &gateway_key(&gateway), limits.gateway, WhenFull::Refuse).await?;
     Subscription::open(link, channel, queue, limits.gateway_prefetch, None).await
 }
 

@@ -159,7 +159,11 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(config: Arc<RabbitConfig>) -> Result<Self, RabbitError> {
-        let tls = if config.url.is_tls() { Some(config.tls.connector()?) } else { None };
+        let tls = match (config.url.is_tls(), &config.tls) {
+            (false, _) => None,
+            (true, Some(tls)) => Some(RustlsConnector::from(Arc::clone(tls))),
+            (true, None) => return Err(RabbitError::Untrusting(config.url.clone())),
+        };
         Ok(Self { uri: config.url.to_uri(&config.limits), tls, config })
     }
 

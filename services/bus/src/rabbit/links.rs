@@ -136,7 +136,10 @@ async fn again(
 /// A connection with everything declared that is relied on.
 async fn join(connector: &Connector, config: &RabbitConfig, role: &str) -> Result<Link, RabbitError> {
     let link = connector.open(role).await?;
-    let declared = topology::declare(&link, config).await;
+    let declared = match config.guest {
+        true => topology::look(&link, config).await,
+        false => topology::declare(&link, config).await,
+    };
     if let Err(error) = declared {
         // Goodbye first, so that the broker's log does not speak of a client that vanished.
         let _not_needed = tokio::time::timeout(Duration::from_secs(1), link.close()).await;

@@ -17,7 +17,6 @@ mod names;
 mod pull;
 mod settle;
 mod stats;
-mod tls;
 mod topology;
 mod work;
 
@@ -42,7 +41,6 @@ pub use envelope::{TraceCarrier, TraceHeaders};
 pub use error::RabbitError;
 pub use names::Prefix;
 pub use stats::{LaneSnapshot, RabbitSnapshot};
-pub use tls::BrokerTls;
 
 use envelope::{Incoming, Kind, Outgoing, nonce};
 use feed_out::{FeedOut, FeedTask};
@@ -270,7 +268,7 @@ impl Bus for RabbitBus {
 
     fn publish_activity(&self, activity: Activity) {
         if !self.parts.closing.is_cancelled() {
-            self.parts.feed.publish(activity, self.parts.trace());
+            self.parts.feed.publish(activity, || self.parts.trace());
         }
     }
 

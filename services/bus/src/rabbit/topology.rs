@@ -2,6 +2,7 @@
 //! declaring what exists already changes nothing.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::AMQPError;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ErrorKind, ExchangeKind};
 
@@ -12,10 +13,12 @@ use super::names::ALL_WORK;
 
 /// The broker's code for "it exists and is another".
 const PRECONDITION_FAILED: u16 = 406;
+/// And the one for "there is none".
+const NOT_FOUND: u16 = 404;
 /// More looks than anybody takes.
 const LOOKS: u32 = 1_000_000_000;
 /// A queue that goes with its consumer never had one where subscribing was given up halfway; it goes after this time.
-pub(super) const UNREAD_MS: u32 = 60_000;
+const UNREAD_MS: u32 = 60_000;
 
 pub(super) async fn declare(link: &Link, config: &RabbitConfig) -> Result<(), RabbitError> {
     let (prefix, limits) = (&config.prefix, &config.limits);
@@ -28,7 +31,7 @@ pub(super) async fn declare(link: &Link, config: &RabbitConfig) -> Result<(), Ra
     dead.insert("x-overflow".into(), text("drop-head"));
     // Each look at a letter is a delivery. RabbitMQ 4 throws away after twenty what has no limit of its own.
     dead.insert("x-delivery-limit".into(), AMQPValue::LongUInt(LOOKS));
-    step.queue(prefix.dead_letters(), dead).await?;
+    step.queue(prefix.dead_letters(), QueueDeclareOptions::durable(), dead).await?;
     step.bind(prefix.dead_letters(), prefix.dead_exchange(), "").await?;
 
     let mut work = quorum(limits.work);
@@ -37,13 +40,43 @@ pub(super) async fn declare(link: &Link, config: &RabbitConfig) -> Result<(), Ra
     work.insert("x-dead-letter-exchange".into(), text(&prefix.dead_exchange()));
     // The broker keeps a dead letter until the queue of dead letters has confirmed it.
     work.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    step.queue(prefix.work(), work).await?;
+    step.queue(prefix.work(), QueueDeclareOptions::durable(), work).await?;
     step.bind(prefix.work(), prefix.events(), ALL_WORK).await?;
 
     // Never holds a message: who listens to the live feed consumes from it, and the broker counts.
     let mut listeners = FieldTable::default();
     listeners.insert("x-max-length".into(), AMQPValue::LongUInt(1));
-    step.queue(prefix.listeners(), listeners).await
+    step.queue(prefix.listeners(), QueueDeclareOptions::durable(), listeners).await
+}
+
+/// Sees that a platform is there, and makes nothing.
+pub(super) async fn look(link: &Link, config: &RabbitConfig) -> Result<(), RabbitError> {
+    let channel = link.channel().await?;
+    let prefix = &config.prefix;
+    for queue in [prefix.work(), prefix.dead_letters(), prefix.listeners()] {
+        let what = format!("queue {queue}");
+        let options = QueueDeclareOptions::default().passive();
+        let asked = channel.queue_declare(queue.into(), options, FieldTable::default());
+        let found = link.ask(&format!("look for {what}"), asked).await;
+        found.map_err(|error| match said(&error) {
+            Some(said) if said.get_id() == NOT_FOUND => {
+                RabbitError::Absent { what, broker: config.url.clone() }
+            }
+            _ => error,
+        })?;
+    }
+    Ok(())
+}
+
+/// What the broker said, when it closed a channel over a request.
+fn said(error: &RabbitError) -> Option<&AMQPError> {
+    match error {
+        RabbitError::Broker { source, .. } => match source.kind() {
+            ErrorKind::ProtocolError(said) => Some(said),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn quorum(max_length: u32) -> FieldTable {
@@ -53,16 +86,51 @@ fn quorum(max_length: u32) -> FieldTable {
     arguments
 }
 
-pub(super) fn text(text: &str) -> AMQPValue {
+fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-struct Step<'a> {
-    link: &'a Link,
-    channel: &'a Channel,
+/// What an exclusive queue does when it is full.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WhenFull {
+    /// The publisher is told; what nobody can read goes to the dead letters.
+    Refuse,
+    /// The oldest goes.
+    DropOldest,
+}
+
+/// Declares and binds, each with the error that names it.
+pub(super) struct Step<'a> {
+    pub(super) link: &'a Link,
+    pub(super) channel: &'a Channel,
 }
 
 impl Step<'_> {
+    /// A queue of this connection alone, which goes with its consumer, bound to the platform's exchange.
+    pub(super) async fn own_queue(
+        &self,
+        config: &RabbitConfig,
+        name: &str,
+        key: &str,
+        most: u32,
+        full: WhenFull,
+    ) -> Result<(), RabbitError> {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongUInt(most.max(1)));
+        arguments.insert("x-expires".into(), AMQPValue::LongUInt(UNREAD_MS));
+        match full {
+            WhenFull::Refuse => {
+                arguments.insert("x-overflow".into(), text("reject-publish"));
+                arguments.insert("x-dead-letter-exchange".into(), text(&config.prefix.dead_exchange()));
+            }
+            WhenFull::DropOldest => {
+                arguments.insert("x-overflow".into(), text("drop-head"));
+            }
+        }
+        self.queue(name.to_owned(), QueueDeclareOptions::exclusive().auto_delete(), arguments).await?;
+        self.bind(name.to_owned(), config.prefix.events(), key).await
+    }
+
     async fn exchange(&self, name: String, kind: ExchangeKind) -> Result<(), RabbitError> {
         let what = format!("exchange {name}");
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
@@ -70,9 +138,14 @@ impl Step<'_> {
         self.link.ask(&format!("declare {what}"), declared).await.map_err(|error| conflict(what, error))
     }
 
-    async fn queue(&self, name: String, arguments: FieldTable) -> Result<(), RabbitError> {
+    async fn queue(
+        &self,
+        name: String,
+        options: QueueDeclareOptions,
+        arguments: FieldTable,
+    ) -> Result<(), RabbitError> {
         let what = format!("queue {name}");
-        let declared = self.channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments);
+        let declared = self.channel.queue_declare(name.into(), options, arguments);
         let asked = self.link.ask(&format!("declare {what}"), declared).await;
         asked.map(drop).map_err(|error| conflict(what, error))
     }
@@ -92,11 +165,10 @@ impl Step<'_> {
 }
 
 fn conflict(what: String, error: RabbitError) -> RabbitError {
-    if let RabbitError::Broker { source, .. } = &error
-        && let ErrorKind::ProtocolError(said) = source.kind()
-        && said.get_id() == PRECONDITION_FAILED
-    {
-        return RabbitError::Conflict { what, said: said.get_message().to_string() };
+    match said(&error) {
+        Some(said) if said.get_id() == PRECONDITION_FAILED => {
+            RabbitError::Conflict { what, said: said.get_message().to_string() }
+        }
+        _ => error,
     }
-    error
 }

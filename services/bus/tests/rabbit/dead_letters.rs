@@ -1,13 +1,12 @@
 //! Poison and garbage end among the dead letters, where an operator sees them and can send them back.
 
 use lapin::BasicProperties;
-use stoker_bus::Which;
+use stoker_bus::{RabbitBus, RabbitError, Which};
 use stoker_domain::ports::bus::Bus;
-use tokio::time::timeout;
 
 use super::contract::fixtures::{number_of, work};
-use super::contract::{SETTLE, soon, take};
-use super::lab::{in_lab, small};
+use super::contract::{soon, take};
+use super::lab::{Lab, in_lab, small};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn poison_is_delivered_so_often_and_no_more_and_can_be_replayed_or_dropped() {
@@ -16,12 +15,14 @@ async fn poison_is_delivered_so_often_and_no_more_and_can_be_replayed_or_dropped
         let mut consumer = joined.bus.consume_work(1).await.unwrap();
         let letters = joined.bus.dead_letters();
         joined.bus.publish_work(work(1)).await.unwrap();
-        let mut deliveries = 0;
-        while let Ok(delivery) = timeout(SETTLE * 3, consumer.next()).await {
-            deliveries += 1;
-            drop(delivery.unwrap());
+        for delivery in 0..6 {
+            let again = take(&mut consumer).await;
+            assert_eq!(number_of(again.work()), 1, "once, and five times again: {delivery}");
         }
-        assert_eq!(deliveries, 6, "once, and five times again");
+        joined.bus.publish_work(work(2)).await.unwrap();
+        let marker = take(&mut consumer).await;
+        assert_eq!(number_of(marker.work()), 2, "and no more");
+        marker.ack().await;
         soon("it is a dead letter", async || letters.count().await.unwrap() == 1).await;
 
         let seen = letters.peek(10).await.unwrap();
@@ -92,6 +93,33 @@ async fn garbage_goes_there_at_once_stops_nobody_and_cannot_go_back() {
         })
         .await;
         assert_eq!(letters.count().await.unwrap(), 0);
+        joined.end().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_finds_them_and_makes_nothing() {
+    in_lab(async |lab| {
+        let another = lab.another();
+        let mut config = another.config(&another.url, small());
+        config.guest = true;
+        let error = Box::pin(RabbitBus::connect(config)).await.expect_err("nobody has made them");
+        assert!(matches!(error, RabbitError::Absent { .. }), "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains(&format!("{}.work", another.prefix)) && said.contains("bus.prefix"), "{said}");
+
+        let joined = lab.bus(small()).await;
+        lab.publish_raw("work.acme.email.7", b"garbage", BasicProperties::default()).await;
+        let mut consumer = joined.bus.consume_work(4).await.unwrap();
+        joined.bus.publish_work(work(5)).await.unwrap();
+        take(&mut consumer).await.ack().await;
+        let mut config = lab.config(&lab.url, small());
+        config.guest = true;
+        let guest = Lab::join(config).await;
+        let letters = guest.bus.dead_letters();
+        soon("the guest sees it", async || letters.peek(1).await.unwrap().len() == 1).await;
+        guest.end().await;
         joined.end().await;
     })
     .await;

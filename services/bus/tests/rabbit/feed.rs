@@ -1,7 +1,5 @@
 //! The live feed: what is lost is counted and told.
 
-use std::time::Duration;
-
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use stoker_bus::RabbitLimits;
@@ -157,8 +155,22 @@ async fn an_item_that_cannot_be_read_is_counted_and_the_feed_goes_on() {
         core.bus.publish_activity(activity(0));
         assert_eq!(listen_to(&mut feed, 0, 1).await, 0);
         assert_eq!((core.bus.snapshot().unreadable, core.bus.snapshot().dead_lettered), (1, 0));
-        // tidy: allow(sleep): a few beacons more, which are nothing to be told
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // A few beacons more, which are nothing to be told.
+        let (_connection, channel) = lab.raw().await;
+        let (exchange, none) = (format!("{}.events", lab.prefix), FieldTable::default());
+        let beacons = channel.queue_declare("".into(), QueueDeclareOptions::exclusive(), none.clone());
+        let beacons = beacons.await.unwrap().name().clone();
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(beacons.clone(), exchange.into(), "activity".into(), options, none.clone())
+            .await
+            .unwrap();
+        soon("three beacons", async || {
+            let options = QueueDeclareOptions::exclusive().passive();
+            let asked = channel.queue_declare(beacons.clone(), options, none.clone());
+            asked.await.unwrap().message_count() >= 3
+        })
+        .await;
         core.bus.publish_activity(activity(1));
         assert_eq!(listen_to(&mut feed, 1, 2).await, 0);
         core.end().await;

@@ -3,17 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use stoker_bus::{BrokerTls, RabbitBus, RabbitConfig, RabbitError, RabbitLimits, TraceCarrier, TraceHeaders};
+use stoker_bus::{RabbitBus, RabbitConfig, RabbitError, RabbitLimits, TraceCarrier, TraceHeaders};
 use stoker_domain::ports::bus::Bus;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::contract::fixtures::{gateway, number_of, to_gateway, work};
 use super::contract::{take, take_message};
-use super::lab::{Lab, in_lab, small};
+use super::lab::{Lab, in_lab, small, until};
 use super::proxy::{Mode, Proxy};
 
 async fn refused(config: RabbitConfig) -> RabbitError {
@@ -76,8 +76,7 @@ async fn a_broker_that_comes_late_is_waited_for() {
         proxy.set(Mode::Refuse);
         let limits = RabbitLimits { start_within: Duration::from_secs(60), ..small() };
         let joining = tokio::spawn(Lab::join(lab.config(&proxy.url, limits)));
-        // tidy: allow(sleep): time in which it tries and cannot
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        until("it tries again and again", || proxy.refused() >= 3).await;
         assert!(!joining.is_finished());
         proxy.set(Mode::Open);
         joining.await.unwrap().end().await;
@@ -85,8 +84,18 @@ async fn a_broker_that_comes_late_is_waited_for() {
     .await;
 }
 
+/// Believes nobody but the owner of that certificate.
+fn trusts(ca: &CertificateDer<'static>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// Ends TLS for the broker. Gives its address and its authority's certificate.
-async fn tls_in_front_of(url: &str) -> (String, String, tokio::task::JoinHandle<()>) {
+async fn tls_in_front_of(url: &str) -> (String, CertificateDer<'static>, tokio::task::JoinHandle<()>) {
     let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
@@ -120,7 +129,7 @@ async fn tls_in_front_of(url: &str) -> (String, String, tokio::task::JoinHandle<
         broker.password().unwrap_or_default(),
         broker.path()
     );
-    (url, signed.cert.pem(), task)
+    (url, signed.cert.der().clone(), task)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,7 +137,9 @@ async fn tls_carries_the_bus_and_a_stranger_is_not_trusted() {
     in_lab(async |lab| {
         let (url, ca, task) = tls_in_front_of(&lab.url).await;
         let mut config = lab.config(&url, small());
-        config.tls = BrokerTls { ca_pem: Some(ca.into_bytes()), identity_pem: None };
+        let error = refused(config.clone()).await;
+        assert!(error.to_string().contains("bus.ca"), "{error}");
+        config.tls = Some(trusts(&ca));
         let joined = Lab::join(config.clone()).await;
         let mut consumer = joined.bus.consume_work(1).await.unwrap();
         joined.bus.publish_work(work(1)).await.unwrap();
@@ -138,7 +149,7 @@ async fn tls_carries_the_bus_and_a_stranger_is_not_trusted() {
         joined.end().await;
 
         let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        config.tls.ca_pem = Some(stranger.cert.pem().into_bytes());
+        config.tls = Some(trusts(stranger.cert.der()));
         let error = refused(config).await;
         assert!(matches!(error, RabbitError::Unreachable { .. }), "{error:?}");
         assert!(error.to_string().contains("certificate"), "{error}");

@@ -1,6 +1,9 @@
 //! A network between us and the broker that fails on demand: it cuts, refuses, stalls one way, and can say for the
 //! broker that publishers are blocked.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +31,7 @@ pub(crate) struct Proxy {
     pub(crate) url: String,
     mode: watch::Sender<Mode>,
     orders: broadcast::Sender<Order>,
+    refused: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -42,8 +46,15 @@ impl Proxy {
         target.set_port(Some(port)).unwrap();
         let mode = watch::Sender::new(Mode::Open);
         let orders = broadcast::Sender::new(16);
-        let task = tokio::spawn(accept(listener, address, mode.clone(), orders.clone()));
-        Self { url: target.to_string(), mode, orders, task }
+        let refused = Arc::<AtomicU64>::default();
+        let task =
+            tokio::spawn(accept(listener, address, mode.clone(), orders.clone(), Arc::clone(&refused)));
+        Self { url: target.to_string(), mode, orders, refused, task }
+    }
+
+    /// Connections that were closed at once.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -80,11 +91,13 @@ async fn accept(
     target: String,
     mode: watch::Sender<Mode>,
     orders: broadcast::Sender<Order>,
+    refused: Arc<AtomicU64>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
         if *mode.borrow() == Mode::Refuse {
+            refused.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         let Ok(broker) = TcpStream::connect(&target).await else { continue };

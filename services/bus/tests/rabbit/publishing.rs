@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use stoker_bus::RabbitLimits;
+use stoker_bus::{RabbitBus, RabbitLimits};
 use stoker_domain::ports::bus::{Bus, BusError, Feed, GatewayItem};
 use tokio::time::timeout;
 
@@ -77,7 +77,7 @@ async fn a_full_queue_of_work_refuses_and_takes_again_when_there_is_room() {
 }
 
 /// Publishes through a network that fails, and hears of everything that was confirmed over one that does not.
-async fn nothing_confirmed_is_lost(lab: &Lab, fail: impl AsyncFn(&Proxy, u64)) {
+async fn nothing_confirmed_is_lost(lab: &Lab, fail: impl AsyncFn(&Proxy, &RabbitBus, u64)) {
     let proxy = Proxy::start(&lab.url).await;
     let limits = RabbitLimits {
         work: 20_000,
@@ -104,7 +104,7 @@ async fn nothing_confirmed_is_lost(lab: &Lab, fail: impl AsyncFn(&Proxy, u64)) {
             told += 1;
             // In the middle, when some are confirmed and others are under way.
             if told == 20 {
-                fail(&proxy, round).await;
+                fail(&proxy, &publisher.bus, round).await;
             }
             match result {
                 Ok(()) => assert!(confirmed.insert(number)),
@@ -131,19 +131,18 @@ async fn nothing_confirmed_is_lost(lab: &Lab, fail: impl AsyncFn(&Proxy, u64)) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_confirmed_is_lost_when_connections_are_cut() {
-    in_lab(async |lab| nothing_confirmed_is_lost(lab, async |proxy, _| proxy.cut()).await).await;
+    in_lab(async |lab| nothing_confirmed_is_lost(lab, async |proxy, _, _| proxy.cut()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_confirmed_is_lost_when_the_network_stalls_either_way() {
     in_lab(async |lab| {
-        nothing_confirmed_is_lost(lab, async |proxy, round| {
+        nothing_confirmed_is_lost(lab, async |proxy, bus, round| {
             if round % 3 != 0 {
                 return;
             }
             proxy.set(if round == 0 { Mode::Mute } else { Mode::Deaf });
-            // tidy: allow(sleep): longer than the broker may be silent; what follows is decided by what is told
-            tokio::time::sleep(Duration::from_secs(4)).await;
+            until("the silence is noticed", || !bus.snapshot().publishing_connected).await;
             proxy.set(Mode::Open);
         })
         .await;
@@ -154,14 +153,14 @@ async fn nothing_confirmed_is_lost_when_the_network_stalls_either_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_confirmed_is_lost_over_the_absence_of_a_broker() {
     in_lab(async |lab| {
-        nothing_confirmed_is_lost(lab, async |proxy, round| {
+        nothing_confirmed_is_lost(lab, async |proxy, _, round| {
             if round % 3 != 0 {
                 return;
             }
+            let before = proxy.refused();
             proxy.set(Mode::Refuse);
             proxy.cut();
-            // tidy: allow(sleep): time in which it tries to come back and cannot
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            until("it tries to come back and cannot", || proxy.refused() >= before + 4).await;
             proxy.set(Mode::Open);
         })
         .await;

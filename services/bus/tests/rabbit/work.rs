@@ -1,10 +1,12 @@
 //! Notification work over connections that come and go.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use stoker_bus::RabbitLimits;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use prost::Message;
 use stoker_domain::ports::bus::{Bus, BusError, WorkConsumer};
+use stoker_proto::convert::bus::work_to_bus;
 use tokio::time::timeout;
 
 use super::contract::fixtures::{number_of, work};
@@ -55,11 +57,12 @@ async fn what_was_not_acknowledged_comes_again_after_a_cut_and_consumers_go_on()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_whose_attempt_was_handed_out_anew_meanwhile_is_dropped() {
     in_lab(async |lab| {
-        let fresh_for = Duration::from_millis(500);
-        let joined = lab.bus(RabbitLimits { work_fresh_for: fresh_for, ..small() }).await;
-        joined.bus.publish_work(work(1)).await.unwrap();
-        // tidy: allow(sleep): the message grows old in the broker, by the wall clock
-        tokio::time::sleep(fresh_for * 2).await;
+        let joined = lab.bus(small()).await;
+        let mut headers = FieldTable::default();
+        headers.insert("stoker-version".into(), AMQPValue::LongUInt(1));
+        headers.insert("stoker-published-ms".into(), AMQPValue::LongLongInt(1));
+        let properties = BasicProperties::default().with_type("work".into()).with_headers(headers);
+        lab.publish_raw("work.default.email.7", &work_to_bus(work(1)).encode_to_vec(), properties).await;
         let mut consumer = joined.bus.consume_work(4).await.unwrap();
         joined.bus.publish_work(work(2)).await.unwrap();
         let delivery = take(&mut consumer).await;
