@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail};
 
-use super::ready::PATIENCE;
+use super::ready::connect;
 
 /// The account that a new RabbitMQ has; it may come from this machine only.
 pub(super) const ACCOUNT: (&str, &str) = ("guest", "guest");
@@ -22,9 +22,7 @@ const LONGEST_FRAME: usize = 64 * 1024;
 
 /// Succeeds when the server at `address` speaks AMQP and takes the account.
 pub(super) fn log_in(address: SocketAddr) -> Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("failed to connect")?;
-    stream.set_read_timeout(Some(PATIENCE)).context("failed to limit a wait")?;
-    stream.set_write_timeout(Some(PATIENCE)).context("failed to limit a wait")?;
+    let mut stream = connect(address)?;
     stream.write_all(GREETING).context("failed to send the greeting")?;
     expect(&mut stream, START, "the greeting")?;
     stream.write_all(&start_ok()?).context("failed to send the log-in")?;

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail};
 
-use super::ready::PATIENCE;
+use super::ready::connect;
 
 const REQUEST: u8 = 0x04;
 const RESPONSE: u8 = 0x84;
@@ -39,10 +39,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).context("failed to connect")?;
-        stream.set_read_timeout(Some(PATIENCE)).context("failed to limit a wait")?;
-        stream.set_write_timeout(Some(PATIENCE)).context("failed to limit a wait")?;
-        let mut connection = Self { stream };
+        let mut connection = Self { stream: connect(address)? };
         let mut body = 1_u16.to_be_bytes().to_vec();
         for word in ["CQL_VERSION", "3.0.0"] {
             body.extend(u16::try_from(word.len()).context("a long word")?.to_be_bytes());
