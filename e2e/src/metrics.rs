@@ -9,10 +9,16 @@ use anyhow::{Context, Result};
 pub struct Metrics(HashMap<String, f64>);
 
 impl Metrics {
-    pub(crate) fn parse(text: &str) -> Self {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        let pairs = lines.filter_map(|line| line.rsplit_once(' '));
-        Self(pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
+    /// Of several processes, what they say together.
+    pub(crate) fn sum(texts: &[String]) -> Self {
+        let mut sums = HashMap::new();
+        let lines = texts.iter().flat_map(|text| text.lines()).filter(|line| !line.starts_with('#'));
+        for (name, value) in lines.filter_map(|line| line.rsplit_once(' ')) {
+            if let Ok(value) = value.parse::<f64>() {
+                *sums.entry(name.to_owned()).or_default() += value;
+            }
+        }
+        Self(sums)
     }
 
     /// A number by its name without the prefix `stoker_` and, for a counter, without the ending `_total`.

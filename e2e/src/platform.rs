@@ -1,14 +1,19 @@
-//! The platform: `stoker up` as a process of its own.
+//! The platform: `stoker up` as a process of its own, or its services as several.
 
-use std::fs::{self, File};
-use std::net::SocketAddr;
+mod one;
+mod several;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+use self::one::One;
+use self::several::Several;
 use crate::api::Api;
 use crate::metrics::Metrics;
 use crate::wait::WITHIN;
@@ -45,16 +50,32 @@ impl Options {
     }
 }
 
+/// In how many processes a platform runs.
+#[derive(Debug)]
+enum Runs {
+    One(One),
+    Several(Box<Several>),
+}
+
+/// Where a platform is reached.
+#[derive(Debug, Clone)]
+struct Addresses {
+    mqtt: SocketAddr,
+    mqtts: Option<SocketAddr>,
+    ws: SocketAddr,
+    wss: Option<SocketAddr>,
+    http: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// Any port that is free.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// A platform that runs, or stands still between a kill and a restart. Ends with the test.
 #[derive(Debug)]
 pub struct Platform {
-    directory: TempDir,
+    runs: Runs,
     options: Options,
-    process: Option<Child>,
-    /// The logs of all starts, in one file.
-    log: PathBuf,
-    /// Where the log of this start begins.
-    from: usize,
     /// Where devices connect by TCP.
     pub mqtt: SocketAddr,
     /// Where devices connect by TLS, if they may.
@@ -65,10 +86,12 @@ pub struct Platform {
     pub wss: Option<SocketAddr>,
     /// Where people come.
     pub http: SocketAddr,
-    /// The private port.
+    /// The private port; of several processes, that of one.
     pub admin: SocketAddr,
     /// The HTTP API, as the administrator.
     pub api: Api,
+    /// Goes last.
+    directory: TempDir,
 }
 
 /// The program under test: `STOKER_BIN`, or what was built beside this test.
@@ -102,76 +125,71 @@ pub(crate) fn stoker() -> Result<Command> {
     Ok(command)
 }
 
-fn spawn(
-    data: &Path,
-    config: &Path,
-    options: &Options,
-    addresses: &[String; 6],
-    log: &Path,
-) -> Result<Child> {
-    let [mqtt, mqtts, ws, wss, http, admin] = addresses;
-    let file = || File::options().append(true).create(true).open(log).context("failed to open the log");
-    let mut command = stoker()?;
-    command.arg("up").arg("--data-dir").arg(data).arg("--config").arg(config);
-    command.args(["--mqtt", mqtt, "--ws", ws, "--http", http, "--admin", admin]);
-    if options.mqtts {
-        command.args(["--mqtts", mqtts]);
+/// Whether platforms are to run in several processes.
+fn several() -> Result<bool> {
+    match std::env::var("STOKER_E2E_PLATFORM").as_deref() {
+        Err(_) | Ok("one") => Ok(false),
+        Ok("several") => Ok(true),
+        Ok(other) => bail!("STOKER_E2E_PLATFORM is `one` or `several`, not {other:?}"),
     }
-    if options.wss {
-        command.args(["--wss", wss]);
-    }
-    if !options.log.is_empty() {
-        command.env("RUST_LOG", &options.log);
-    }
-    command.args(&options.flags).stdout(file()?).stderr(file()?);
-    command.spawn().context("failed to start stoker")
 }
 
 impl Platform {
-    /// Starts a platform on a fresh data directory and free ports, and waits until it is ready.
+    /// Starts a platform that holds nothing yet, and waits until it is ready: in one process on a fresh data directory, or in
+    /// several over Cassandra and RabbitMQ, as `STOKER_E2E_PLATFORM` says.
     ///
     /// # Errors
     /// It does not start; what it said is in the error.
     pub async fn start(options: Options) -> Result<Self> {
+        Self::begin(options, several()?).await
+    }
+
+    /// The same in one process, whatever `STOKER_E2E_PLATFORM` says, as the test is about what only that has.
+    ///
+    /// # Errors
+    /// It does not start; what it said is in the error.
+    pub async fn one(why: &str, options: Options) -> Result<Self> {
+        println!("in one process: {why}");
+        Self::begin(options, false).await
+    }
+
+    async fn begin(options: Options, several: bool) -> Result<Self> {
         let directory = tempfile::tempdir().context("failed to make a directory")?;
-        let log = directory.path().join("log");
         fs::write(directory.path().join("stoker.yaml"), format!("{}\n", options.config))?;
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut platform = Self {
-            process: None,
-            directory,
-            options,
-            log,
-            from: 0,
-            mqtt: nowhere,
-            mqtts: None,
-            ws: nowhere,
-            wss: None,
-            http: nowhere,
-            admin: nowhere,
-            api: Api::new("http://127.0.0.1:0", "")?,
+        let runs = if several {
+            Runs::Several(Box::new(Several::new(directory.path(), &options).await?))
+        } else {
+            Runs::One(One::new(directory.path()))
         };
-        platform.run([nowhere; 6].map(|address| address.to_string())).await?;
+        let mut platform = Self {
+            runs,
+            options,
+            mqtt: NOWHERE,
+            mqtts: None,
+            ws: NOWHERE,
+            wss: None,
+            http: NOWHERE,
+            admin: NOWHERE,
+            api: Api::new("http://127.0.0.1:0", "")?,
+            directory,
+        };
+        platform.run().await?;
         Ok(platform)
     }
 
-    async fn run(&mut self, addresses: [String; 6]) -> Result<()> {
-        self.from = fs::read(&self.log).map_or(0, |log| log.len());
-        let config = self.directory.path().join("stoker.yaml");
-        let data = self.data_dir();
-        self.process = Some(spawn(&data, &config, &self.options, &addresses, &self.log)?);
-        let ready = self.log_line("ready after ").await?;
-        let after = |word: &str| -> Result<SocketAddr> {
-            let (_, rest) = ready.split_once(word).with_context(|| format!("no {word:?} in {ready:?}"))?;
-            let end = rest.find([',', ' ', '"', '/']).unwrap_or(rest.len());
-            rest.get(..end).unwrap_or_default().parse().with_context(|| format!("no address in {ready:?}"))
+    async fn run(&mut self) -> Result<()> {
+        let Self { mqtt, mqtts, ws, wss, http, admin, .. } = *self;
+        let at = match &mut self.runs {
+            Runs::One(one) => {
+                let before = Addresses { mqtt, mqtts, ws, wss, http, admin };
+                one.start(self.directory.path(), &self.options, &before)?;
+                let ready = self.log_line("ready after ").await?;
+                One::addresses(&ready, &self.options)?
+            }
+            Runs::Several(several) => several.run().await?,
         };
-        self.mqtt = after("mqtt://")?;
-        self.mqtts = self.options.mqtts.then(|| after("mqtts://")).transpose()?;
-        self.ws = after(" ws://")?;
-        self.wss = self.options.wss.then(|| after("wss://")).transpose()?;
-        self.http = after("console http://")?;
-        self.admin = after("private port ")?;
+        (self.mqtt, self.mqtts, self.ws, self.wss) = (at.mqtt, at.mqtts, at.ws, at.wss);
+        (self.http, self.admin) = (at.http, at.admin);
         let token = fs::read_to_string(self.data_dir().join("admin.token")).context("no admin.token")?;
         self.api = Api::new(&format!("http://{}", self.http), token.trim())?;
         Ok(())
@@ -180,13 +198,14 @@ impl Platform {
     /// The first line of this start's log with that text, as soon as it is there.
     ///
     /// # Errors
-    /// It does not come in time, or the process ends first.
+    /// It does not come in time, or a process ends first.
     pub async fn log_line(&mut self, text: &str) -> Result<String> {
         let by = Instant::now() + WITHIN;
         loop {
-            let ended = match &mut self.process {
-                Some(process) => process.try_wait().context("failed to look after stoker")?,
-                None => bail!("the platform is not running"),
+            // Before the log is read, which has all that was said before the end.
+            let ended = match &mut self.runs {
+                Runs::One(one) => one.has_ended()?,
+                Runs::Several(several) => several.ends()?.into_iter().next(),
             };
             if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
                 return Ok(line.to_owned());
@@ -201,14 +220,19 @@ impl Platform {
         }
     }
 
-    /// What this start has logged so far.
+    /// What this start has logged so far; of several processes, the lines of all by their times.
     #[must_use]
     pub fn log(&self) -> String {
-        let log = fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(log.get(self.from..).unwrap_or_default()).into_owned()
+        match &self.runs {
+            Runs::One(one) => one.log(false),
+            Runs::Several(several) => {
+                several.log(false).into_iter().map(|(_, line)| format!("{line}\n")).collect()
+            }
+        }
     }
 
-    /// The data directory.
+    /// The data directory; of several processes, what stands in its place: the administrator's token and the certificate
+    /// that devices are shown.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
@@ -229,30 +253,26 @@ impl Platform {
         Ok(fs::write(self.directory.path().join("stoker.yaml"), format!("{text}\n"))?)
     }
 
-    fn process(&mut self) -> Result<&mut Child> {
-        self.process.as_mut().context("the platform is not running")
+    fn pids(&mut self) -> Result<Vec<u32>> {
+        match &mut self.runs {
+            Runs::One(one) => Ok(vec![one.pid()?]),
+            Runs::Several(several) => several.pids(),
+        }
     }
 
-    /// Its process id.
-    ///
-    /// # Errors
-    /// It is not running.
-    pub fn pid(&mut self) -> Result<u32> {
-        Ok(self.process()?.id())
-    }
-
-    /// Kills it by SIGKILL: nothing of it runs when this returns.
+    /// Kills it by SIGKILL, every process of it: nothing of it runs when this returns.
     ///
     /// # Errors
     /// It was not running.
     pub fn kill9(&mut self) -> Result<()> {
-        let mut process = self.process.take().context("the platform is not running")?;
-        process.kill().context("failed to kill stoker")?;
-        process.wait().context("failed to wait for stoker")?;
-        Ok(())
+        match &mut self.runs {
+            Runs::One(one) => one.kill9(),
+            Runs::Several(several) => several.kill9(),
+        }
     }
 
-    /// Ends it as a service manager does, by SIGTERM, and returns how it ended.
+    /// Ends it as a service manager does, by SIGTERM, and returns how it ended: how the first did that ended badly, if one
+    /// did.
     ///
     /// # Errors
     /// It does not end in time.
@@ -268,76 +288,95 @@ impl Platform {
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let by = Instant::now() + WITHIN;
         loop {
-            if let Some(status) = self.process()?.try_wait().context("failed to wait for stoker")? {
-                self.process = None;
+            let (ends, all) = match &mut self.runs {
+                Runs::One(one) => (Vec::from_iter(one.has_ended()?), 1),
+                Runs::Several(several) => (several.ends()?, several.count()),
+            };
+            if let [first, ..] = &ends[..]
+                && ends.len() == all
+            {
+                let bad = ends.iter().find(|status| !status.success());
+                let status = *bad.unwrap_or(first);
+                match &mut self.runs {
+                    Runs::One(one) => one.forget(),
+                    Runs::Several(several) => several.forget()?,
+                }
                 return Ok(status);
             }
             if Instant::now() > by {
-                bail!("stoker has not ended within {} s", WITHIN.as_secs());
+                bail!("{} of {all} processes have not ended within {} s", all - ends.len(), WITHIN.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Sends a signal, such as `TERM`, `STOP`, `CONT`.
+    /// Sends a signal, such as `TERM`, `STOP`, `CONT`, to every process of it.
     ///
     /// # Errors
     /// It could not be sent.
     pub fn signal(&mut self, name: &str) -> Result<()> {
-        let pid = self.pid()?.to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status().context("failed to run kill")?;
+        let pids: Vec<String> = self.pids()?.iter().map(u32::to_string).collect();
+        let sent =
+            Command::new("kill").args(["-s", name]).args(&pids).status().context("failed to run kill")?;
         if !sent.success() {
-            bail!("kill -s {name} {pid}: {sent}");
+            bail!("kill -s {name} {pids:?}: {sent}");
         }
         Ok(())
     }
 
-    /// Starts it again on the same data directory and the same ports, after a kill or a termination.
+    /// Starts it again on what it has stored and at the same addresses, after a kill or a termination.
     ///
     /// # Errors
     /// It still runs, or does not start.
     pub async fn restart(&mut self) -> Result<()> {
-        if self.process.is_some() {
-            bail!("the platform still runs");
-        }
-        let [mqtts, wss] = [self.mqtts, self.wss]
-            .map(|address| address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))));
-        let addresses = [self.mqtt, mqtts, self.ws, wss, self.http, self.admin];
-        self.run(addresses.map(|address| address.to_string())).await
+        self.run().await
     }
 
-    /// The numbers of the private port.
+    /// The numbers of the private port, of all processes together.
     ///
     /// # Errors
-    /// It does not answer.
+    /// One does not answer.
     pub async fn metrics(&self) -> Result<Metrics> {
-        let text = reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await?;
-        Ok(Metrics::parse(&text))
+        let ports = match &self.runs {
+            Runs::One(_) => vec![self.admin],
+            Runs::Several(several) => several.private_ports(),
+        };
+        let mut texts = Vec::new();
+        for port in ports {
+            texts.push(reqwest::get(format!("http://{port}/metrics")).await?.text().await?);
+        }
+        Ok(Metrics::sum(&texts))
     }
 
-    /// The memory that it has in RAM, in KiB, as Linux counts it.
+    /// The memory that it has in RAM, all processes together, in KiB, as Linux counts it.
     ///
     /// # Errors
     /// Linux does not say.
     pub fn memory_kib(&mut self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let number = line.split_whitespace().next().context("no number")?;
-        Ok(number.parse()?)
+        let mut sum = 0;
+        for pid in self.pids()? {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+            let number = line.split_whitespace().next().context("no number")?;
+            sum += number.parse::<u64>()?;
+        }
+        Ok(sum)
     }
 }
 
 impl Drop for Platform {
     fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        if let Runs::One(one) = &mut self.runs {
             // It may have ended by itself.
-            drop(process.kill());
-            drop(process.wait());
+            drop(one.kill9());
         }
         // Shown by the test runner when the test has failed, and else not.
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = log.lines().collect();
+        let lines: Vec<String> = match &self.runs {
+            Runs::One(one) => one.log(true).lines().map(str::to_owned).collect(),
+            Runs::Several(several) => {
+                several.log(true).into_iter().map(|(name, line)| format!("{name}: {line}")).collect()
+            }
+        };
         let left_out = lines.len().saturating_sub(SHOWN);
         println!("── the platform's log ({left_out} lines before these left out)");
         for line in lines.iter().skip(left_out) {

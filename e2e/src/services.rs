@@ -31,6 +31,8 @@ pub struct Service {
     directory: PathBuf,
     log: PathBuf,
     process: Option<Child>,
+    /// More of its environment.
+    pub(crate) variables: Vec<(&'static str, String)>,
     /// Its own user id, where it has one.
     pub user: Option<u32>,
     /// Where it serves, the same over all starts.
@@ -55,7 +57,7 @@ pub struct Services {
     pub portals: Vec<Service>,
 }
 
-fn variable(name: &str) -> Result<String> {
+pub(crate) fn variable(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: `cargo xtask lab up` says what it is"))
 }
 
@@ -66,10 +68,21 @@ fn first_user() -> u32 {
 
 impl Service {
     fn new(role: &'static str, number: usize, directory: &Path) -> Result<Self> {
+        Ok(Self::at(role, number, directory, free()?, free()?))
+    }
+
+    /// One that serves and has its private port there, and is configured by `stoker.yaml` of the directory.
+    pub(crate) fn at(
+        role: &'static str,
+        number: usize,
+        directory: &Path,
+        address: SocketAddr,
+        admin: SocketAddr,
+    ) -> Self {
         let name = format!("{role}-{number}");
         let log = directory.join(format!("{name}.log"));
-        let directory = directory.to_owned();
-        Ok(Self { role, name, directory, log, process: None, user: None, address: free()?, admin: free()? })
+        let (directory, variables) = (directory.to_owned(), Vec::new());
+        Self { role, name, directory, log, process: None, variables, user: None, address, admin }
     }
 
     /// Starts it, on the same addresses as before.
@@ -94,6 +107,7 @@ impl Service {
         if let Some(listen) = listen {
             command.env(listen, self.address.to_string());
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
@@ -123,7 +137,7 @@ impl Service {
         }
     }
 
-    fn process(&mut self) -> Result<&mut Child> {
+    pub(crate) fn process(&mut self) -> Result<&mut Child> {
         let Self { process, name, .. } = self;
         process.as_mut().with_context(|| format!("{name} is not running"))
     }
