@@ -80,6 +80,11 @@ pub(crate) fn read_time(bytes: [u8; 8]) -> Millis {
     (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
 }
 
+/// The time that [`KeyBuilder::newest_first`] wrote.
+pub(crate) fn read_newest_first(bytes: [u8; 8]) -> Millis {
+    read_time(bytes.map(|byte| !byte))
+}
+
 /// Bytes of an id made by a slot, in its own order.
 pub(crate) const MINTED_LENGTH: usize = 17;
 

@@ -4,7 +4,6 @@
 
 #[path = "support/fixture.rs"]
 mod fixture;
-#[allow(dead_code)]
 #[path = "support/samples.rs"]
 mod samples;
 

@@ -1,10 +1,13 @@
-//! How much a change weighs: about the bytes of its row, whichever store writes it.
+//! How much a write weighs: about the bytes of its row, whichever store writes it.
 
-use crate::model::{Alarm, Channel, Command, Event, Notification, Value};
-use crate::ports::store::{Change, StateRow};
+use crate::model::{Alarm, Channel, Command, Event, Notification, Point, Value};
+use crate::ports::store::{Append, Change, StateRow};
 
 /// What a row has beside its texts: ids, numbers, times.
 const BASE: usize = 256;
+
+/// What a point has beside its key and value, and what stands around it.
+const POINT: usize = 64;
 
 impl Change {
     /// About the bytes of what it writes.
@@ -13,6 +16,39 @@ impl Change {
         match self {
             Self::Put(row) => row.weight(),
             Self::Delete(_) => BASE,
+        }
+    }
+}
+
+impl Append {
+    /// About the bytes of what it writes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        BASE + match self {
+            Self::Reading(reading) => reading.points.iter().map(Point::weight).sum(),
+            Self::Event(row) => event(row),
+            Self::Command(row) => command(row),
+            Self::Alarm(row) => alarm(row),
+            Self::Notification(row) => notification(row),
+        }
+    }
+}
+
+impl Point {
+    /// About its bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        POINT + self.key.len() + self.value.bytes()
+    }
+}
+
+impl Value {
+    /// The bytes of what it says.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Boolean(_) | Self::Integer(_) | Self::Number(_) => size_of::<u64>(),
         }
     }
 }
@@ -28,7 +64,7 @@ impl StateRow {
             Self::Presence(row) => row.session.will.as_ref().map_or(0, |will| event(&will.event)),
             Self::Attributes(row) => {
                 let scopes = [&row.client, &row.shared, &row.server];
-                scopes.into_iter().flatten().map(|(key, of)| key.len() + value(of)).sum()
+                scopes.into_iter().flatten().map(|(key, of)| POINT + key.len() + of.bytes()).sum()
             }
             Self::Counters(row) => row.recent_events.len() * size_of::<u64>(),
             Self::Command(row) => command(row),
@@ -41,13 +77,6 @@ impl StateRow {
 
 fn optional(text: Option<&String>) -> usize {
     text.map_or(0, String::len)
-}
-
-fn value(value: &Value) -> usize {
-    match value {
-        Value::Text(text) | Value::Json(text) => text.len() + size_of::<Value>(),
-        Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => size_of::<Value>(),
-    }
 }
 
 fn event(event: &Event) -> usize {
@@ -78,7 +107,8 @@ fn notification(notification: &Notification) -> usize {
 mod tests {
     use super::*;
     use crate::model::{
-        Attributes, CommandId, CommandState, DeviceId, DeviceKey, MintedId, OrganizationId, Slot, SlotEpoch,
+        Attributes, CommandId, CommandState, DeviceId, DeviceKey, EventId, EventKind, MintedId,
+        OrganizationId, Reading, Severity, Slot, SlotEpoch,
     };
     use crate::ports::store::StateKey;
 
@@ -121,5 +151,30 @@ mod tests {
         }
         assert!(Change::put(StateRow::Attributes(attributes)).weight() > 3 * LONG);
         assert!(Change::Delete(StateKey::Device(key())).weight() > 0);
+    }
+
+    #[test]
+    fn what_is_appended_is_weighed() {
+        let event = |data: Option<usize>| {
+            Append::Event(Event {
+                id: EventId::new("e1").unwrap(),
+                device: key(),
+                ts: 0,
+                kind: EventKind(EventKind::FAULT.to_owned()),
+                code: "hot".to_owned(),
+                severity: Severity::Major,
+                text: String::new(),
+                cleared: false,
+                data: data.map(|length| "x".repeat(length)),
+            })
+        };
+        assert_eq!(event(Some(LONG)).weight(), event(None).weight() + LONG);
+        let point = |value| Point { key: "t".into(), ts: 0, value };
+        let text = || point(Value::Text("x".repeat(LONG)));
+        let reading = |points| Append::Reading(Reading { device: key(), points });
+        let one = reading(vec![text()]).weight();
+        assert!(one > LONG);
+        assert_eq!(reading(vec![text(), text()]).weight(), one + text().weight());
+        assert!(point(Value::Boolean(true)).weight() > 0);
     }
 }

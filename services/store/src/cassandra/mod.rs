@@ -22,6 +22,7 @@ mod slots;
 mod stamps;
 mod statements;
 mod stats;
+mod sweep;
 mod telemetry;
 
 pub use error::CassandraError;
@@ -39,10 +40,10 @@ use scylla::client::session::Session;
 use error::Place;
 use known::Known;
 use lanes::{Lane, Room};
-use slots::Sweeps;
 use stamps::Stamps;
 use statements::Statements;
 use stats::Counters;
+use sweep::Sweeps;
 
 /// What may pass while a store is being prepared has so long to do so.
 const BEHIND_MAX: Duration = Duration::from_secs(30);

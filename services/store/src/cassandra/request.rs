@@ -41,6 +41,24 @@ async fn pause_after(tries: u32) {
     tokio::time::sleep(pause + spread(pause)).await;
 }
 
+/// Rows with what each takes, in groups that are written at once.
+pub(super) fn groups<T>(rows: Vec<(usize, T)>) -> Vec<Vec<T>> {
+    let (mut groups, mut bytes) = (Vec::<Vec<T>>::new(), 0);
+    for (size, row) in rows {
+        match groups.last_mut() {
+            Some(group) if group.len() < BATCH_ROWS && bytes + size <= BATCH_BYTES => {
+                group.push(row);
+                bytes += size;
+            }
+            _ => {
+                groups.push(vec![row]);
+                bytes = size;
+            }
+        }
+    }
+    groups
+}
+
 /// How a conditional write ended.
 #[derive(Debug)]
 pub(super) enum Applied {
@@ -209,5 +227,19 @@ impl CassandraStore {
             Some(false) => Ok(Applied::No(get(index).and_then(scylla::value::CqlValue::as_bigint))),
             None => Err(self.place.odd(action, "the answer does not say whether it was applied")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_bounded_by_rows_and_by_bytes() {
+        let sizes = |rows: Vec<(usize, ())>| groups(rows).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(Vec::new()), [0usize; 0]);
+        assert_eq!(sizes(vec![(1, ()); 450]), [200, 200, 50]);
+        assert_eq!(sizes(vec![(30 << 10, ()); 5]), [2, 2, 1]);
+        assert_eq!(sizes(vec![(100 << 10, ()); 2]), [1, 1], "one that is greater goes alone");
     }
 }

@@ -7,46 +7,19 @@ use scylla::statement::batch::BatchStatement;
 use stoker_domain::ports::store::{
     COMMIT_BYTES_MAX, Change, ClaimOutcome, CommitOutcome, SlotHead, StateRow, StoreError,
 };
-use stoker_domain::{MemberId, SLOT_COUNT, Slot, SlotEpoch};
-use tokio::sync::{Mutex, MutexGuard};
+use stoker_domain::{MemberId, Slot, SlotEpoch};
 
 use super::CassandraStore;
 use super::error::corrupt;
 use super::request::{Applied, Values};
+use super::sweep::{Deleted, RowKey};
 use crate::keys::state_key;
 use crate::rows::{StateKind, decode_state, encode_state};
 
 /// Changes of one commit: the protocol counts statements in 16 bits.
 const CHANGES_MAX: usize = 60_000;
 
-/// Greater than every key of the rows that come and go: no id has such a byte, and those that slots make are 17 bytes.
-const AFTER_ALL_KEYS: [u8; 18] = [0xff; 18];
-
-/// Above so many ranges, putting traces together would leave as many as it takes away.
-const RANGES_MAX: usize = 128;
-
-/// One turn at a time for each slot: its owner commits one change after the other anyway, and conditional writes and
-/// serial reads that meet make each other start anew. Holds the keys that were deleted since traces were put together.
-#[derive(Debug)]
-pub(super) struct Sweeps(Box<[Mutex<Vec<RowKey>>; SLOT_COUNT]>);
-
-impl Default for Sweeps {
-    fn default() -> Self {
-        Self(Box::new(std::array::from_fn(|_| Mutex::default())))
-    }
-}
-
-impl Sweeps {
-    async fn turn(&self, slot: Slot) -> MutexGuard<'_, Vec<RowKey>> {
-        // There is one for every number that a slot can have.
-        self.0[usize::from(slot.0)].lock().await
-    }
-}
-
-/// The key of a row within its slot.
-type RowKey = (u8, Vec<u8>);
-
-fn column(slot: Slot) -> i16 {
+pub(super) fn column(slot: Slot) -> i16 {
     i16::from(slot.0)
 }
 
@@ -114,7 +87,7 @@ impl CassandraStore {
             },
         };
         if matches!(outcome, ClaimOutcome::Claimed(_)) {
-            deleted.clear();
+            *deleted = Deleted::default();
         }
         Ok(outcome)
     }
@@ -197,17 +170,17 @@ impl CassandraStore {
         self.counters.commit(began.elapsed());
         if outcome == CommitOutcome::Committed {
             self.counters.count(|counters| &counters.rows, written);
-            deleted.extend(gone);
-            if deleted.len() >= self.options.sweep_after.max(1) {
-                let deleted = std::mem::take(&mut *deleted);
-                self.sweep(slot, epoch, deleted).await;
+            deleted.add(gone);
+            if let Some(keys) = deleted.due(self.options.sweep_after) {
+                let outcome = self.sweep(slot, epoch, &keys).await;
+                self.swept(slot, outcome, &mut deleted, keys);
             }
         }
         outcome
     }
 
     /// `IF epoch = mine`, all or nothing.
-    async fn guarded(
+    pub(super) async fn guarded(
         &self,
         action: &str,
         slot: Slot,
@@ -266,44 +239,6 @@ impl CassandraStore {
         };
         self.outcome(slot, epoch, applied)
     }
-
-    /// Puts the traces of deleted rows together. Each deletion is kept for days, and whoever loads the slot reads past
-    /// all of them: with many commands a second they would be more than the database is willing to read. One deletion
-    /// of the range between two living rows stands for all within it, and compaction drops what it covers.
-    ///
-    /// Nobody adds a row meanwhile: the caller holds the slot's turn, and other processes are fenced. That it fails is
-    /// no harm; the next time does it.
-    async fn sweep(&self, slot: Slot, epoch: SlotEpoch, deleted: Vec<RowKey>) {
-        const ACTION: &str = "put the traces of deletions together";
-        let mut living: Vec<RowKey> = Vec::new();
-        let first = (StateKind::Command as u8).cast_signed();
-        let read = self
-            .read_all(ACTION, &self.statements.slot_keys, (column(slot), first), |page| {
-                for row in page
-                    .rows::<(Option<i8>, Option<Vec<u8>>)>()
-                    .map_err(|error| self.place.odd(ACTION, error))?
-                {
-                    if let (Some(kind), Some(key)) = row.map_err(|error| self.place.odd(ACTION, error))? {
-                        living.push((kind.cast_unsigned(), key));
-                    }
-                }
-                Ok(())
-            })
-            .await;
-        let ranges = gaps(&living, deleted);
-        if read.is_err() || ranges.is_empty() || ranges.len() > RANGES_MAX {
-            return;
-        }
-        let statements =
-            vec![BatchStatement::from(self.statements.slot_delete_between.clone()); ranges.len()];
-        let values = ranges
-            .into_iter()
-            .map(|(kind, low, high)| Box::new((column(slot), kind.cast_signed(), low, high)) as Values)
-            .collect();
-        if self.guarded(ACTION, slot, epoch, statements, values).await == CommitOutcome::Committed {
-            self.counters.count(|counters| &counters.swept, 1);
-        }
-    }
 }
 
 /// What became of a claim without an answer; none while it may still be on its way.
@@ -331,46 +266,9 @@ fn head(slot: Slot, epoch: Option<i64>, owner: Option<&str>) -> Result<SlotHead,
     Ok(SlotHead { epoch: epoch_of(epoch), owner })
 }
 
-/// The gaps between living rows, in order, in which something was deleted: kind and both ends, which are not part.
-fn gaps(living: &[RowKey], deleted: Vec<RowKey>) -> Vec<(u8, Vec<u8>, Vec<u8>)> {
-    let mut ranges: Vec<(u8, Vec<u8>, Vec<u8>)> = deleted
-        .into_iter()
-        .filter_map(|row| {
-            // A row that was written again since is living.
-            let next = living.binary_search(&row).err()?;
-            let end = |index: Option<usize>, none: &[u8]| match index.and_then(|index| living.get(index)) {
-                Some((kind, key)) if *kind == row.0 => key.clone(),
-                _ => none.to_vec(),
-            };
-            Some((row.0, end(next.checked_sub(1), &[]), end(Some(next), &AFTER_ALL_KEYS)))
-        })
-        .collect();
-    ranges.sort();
-    ranges.dedup();
-    ranges
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(kind: u8, key: u8) -> RowKey {
-        (kind, vec![key; 17])
-    }
-
-    #[test]
-    fn what_was_deleted_between_living_rows_is_one_range() {
-        let living = [row(5, 10), row(5, 20), row(7, 5)];
-        let deleted = vec![row(5, 1), row(5, 2), row(5, 11), row(5, 19), row(5, 12), row(6, 3), row(7, 9)];
-        let all = AFTER_ALL_KEYS.to_vec();
-        let expected = [
-            (5, vec![], vec![10; 17]),
-            (5, vec![10; 17], vec![20; 17]),
-            (6, vec![], all.clone()),
-            (7, vec![5; 17], all),
-        ];
-        assert_eq!(gaps(&living, deleted), expected);
-    }
 
     #[test]
     fn a_claim_without_an_answer_is_decided_by_the_head_unless_it_may_still_arrive() {
@@ -387,11 +285,5 @@ mod tests {
         for lost in [head(6, Some("other")), head(6, None), head(7, Some("me"))] {
             assert_eq!(outcome(&lost), Some(ClaimOutcome::Refused(lost)));
         }
-    }
-
-    #[test]
-    fn a_row_that_was_written_again_is_in_no_range() {
-        assert_eq!(gaps(&[row(5, 10)], vec![row(5, 10)]), []);
-        assert_eq!(gaps(&[], vec![]), []);
     }
 }

@@ -26,6 +26,8 @@ stats! { CassandraStats {
     counter reads,
     /// Times that traces of deletions in a slot were put together.
     counter swept,
+    /// Times that they were not, because the database failed.
+    counter sweeps_failed,
     /// Attempts that the driver made again.
     gauge driver_retries,
     /// Requests of the driver that timed out.

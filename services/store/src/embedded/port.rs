@@ -11,7 +11,7 @@ use stoker_domain::ports::store::{
 };
 use stoker_domain::{
     Alarm, AlarmId, Command, CommandId, DeviceKey, Event, LatestValue, MemberId, MemberRow, Notification,
-    Point, Slot, SlotEpoch, Subscription, Value,
+    Point, Slot, SlotEpoch, Subscription,
 };
 use tokio::sync::oneshot;
 
@@ -53,35 +53,13 @@ impl EmbeddedStore {
     }
 }
 
-/// About what an item takes in memory while it waits.
-fn weight(item: &Append) -> usize {
-    const FIXED: usize = 256;
-    FIXED
-        + match item {
-            Append::Reading(reading) => reading.points.iter().map(point_weight).sum(),
-            Append::Event(event) => event.text.len() + event.data.as_ref().map_or(0, String::len),
-            Append::Command(command) => command.params.len() + command.reply.as_ref().map_or(0, String::len),
-            Append::Alarm(alarm) => alarm.text.len() + alarm.told.len() * 64,
-            Append::Notification(notification) => {
-                notification.content.text.len() + notification.attempts.len() * 128
-            }
-        }
-}
-
-fn point_weight(point: &Point) -> usize {
-    64 + match &point.value {
-        Value::Text(text) | Value::Json(text) => text.len(),
-        Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => 0,
-    }
-}
-
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn append(&self, batch: Vec<Append>) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
-        let bytes = batch.iter().map(weight).sum();
+        let bytes = batch.iter().map(Append::weight).sum();
         let bulk = batch.iter().any(|item| matches!(item, Append::Reading(_)));
         let lane = if bulk { LaneName::Bulk } else { LaneName::Control };
         self.write(lane, bytes, |reply| Work::Append { batch, reply }).await?

@@ -4,6 +4,7 @@ use stoker_domain::ports::store::{
     AlarmsQuery, Append, CommandsQuery, EventsQuery, NotificationsQuery, Order, PointsQuery, Store,
 };
 use stoker_domain::{CommandState, Value};
+use stoker_store::CassandraStore;
 
 use super::fresh;
 use super::lab::Lab;
@@ -97,4 +98,26 @@ pub(crate) async fn a_device_may_be_forgotten_twice_and_reports_at_once(lab: &La
         store.forget_device(&device).await.unwrap();
         assert_eq!(counts(&store, &device).await, [0; 6]);
     }
+}
+
+/// An append that was stopped on its way has left entries in lists, and nothing under its id.
+pub(crate) async fn what_was_half_written_of_a_device_is_forgotten_with_it(lab: &Lab) {
+    let keyspace = lab.fresh_keyspace();
+    let store = CassandraStore::open(lab.options_of(&keyspace)).await.unwrap();
+    let device = key(&fresh("half"), "d");
+    let alarm = alarm(&device, 1, 1, T0);
+    let batch = vec![Append::Notification(notification(&alarm, 1, T0)), Append::Alarm(alarm.clone())];
+    store.append(batch).await.unwrap();
+    assert_eq!(counts(&store, &device).await[4..], [1, 1]);
+    lab.query(&format!("TRUNCATE {keyspace}.items")).await;
+    store.forget_device(&device).await.unwrap();
+    assert_eq!(counts(&store, &device).await, [0; 6]);
+    let query = NotificationsQuery {
+        organization: device.organization.clone(),
+        alarm: Some(alarm.id),
+        state: None,
+        after: None,
+        limit: 10,
+    };
+    assert_eq!(store.ended_notifications(query).await.unwrap(), []);
 }

@@ -4,7 +4,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
 use libtest_mimic::Trial;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
@@ -36,7 +35,6 @@ pub(crate) struct Lab {
 /// The store that promises share.
 pub(crate) struct Shared(Arc<CassandraStore>);
 
-#[async_trait]
 impl Subject for Shared {
     fn store(&self) -> &dyn Store {
         &*self.0
@@ -44,10 +42,6 @@ impl Subject for Shared {
 
     /// The database keeps its own time. What the promises say of it is said of every time.
     fn set_time(&self, _: Millis) {}
-
-    async fn purge(&self, _: Millis) {
-        panic!("the database purges by itself");
-    }
 }
 
 impl Lab {

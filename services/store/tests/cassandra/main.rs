@@ -17,12 +17,10 @@ mod importing;
 #[path = "../contract/isolation.rs"]
 mod isolation;
 mod lab;
-#[allow(dead_code)]
 #[path = "../contract/members.rs"]
 mod members;
 mod migrations;
 mod outage;
-#[allow(dead_code)]
 #[path = "../contract/promises.rs"]
 mod promises;
 mod proxy;
@@ -30,7 +28,6 @@ mod reads;
 #[path = "../contract/registry.rs"]
 mod registry;
 mod retention;
-#[allow(dead_code)]
 #[path = "../support/samples.rs"]
 mod samples;
 mod several;
@@ -93,6 +90,7 @@ own! {
     retention::an_event_that_has_gone_may_come_again,
     forgetting::a_device_that_was_made_again_has_nothing_of_the_old_one,
     forgetting::a_device_may_be_forgotten_twice_and_reports_at_once,
+    forgetting::what_was_half_written_of_a_device_is_forgotten_with_it,
     importing::an_import_that_was_cut_off_goes_on_with_the_same_file_only,
     importing::an_import_meets_neither_cores_nor_others_data,
     reads::a_query_over_all_time_looks_only_into_days_that_have_points,

@@ -8,12 +8,12 @@ use super::lab::Lab;
 use super::samples::{command, key};
 use super::several::{counters, take};
 
-/// Commands come and go; a few stay.
-async fn live(store: &CassandraStore, device: &DeviceKey) -> Vec<u64> {
+/// Commands come and go; those stay whose number can be divided by `stays`.
+async fn live(store: &CassandraStore, device: &DeviceKey, stays: u64) -> Vec<u64> {
     let epoch = take(store, device).await;
     let slot = device.slot();
     let of = |counter| command(device, 1, counter, CommandState::Queued);
-    let kept: Vec<u64> = vec![0, 700, 1_499];
+    let kept: Vec<u64> = (0..1_500).filter(|n| n % stays == 0).collect();
     let mut commits: Vec<Vec<Change>> = vec![vec![Change::put(counters(device, 1))]];
     for from in (0..1_500).step_by(500) {
         commits.push((from..from + 500).map(|n| Change::put(StateRow::Command(of(n)))).collect());
@@ -35,11 +35,12 @@ async fn warnings(lab: &Lab, keyspace: &str, slot: Slot) -> Vec<String> {
 
 pub(crate) async fn deletions_leave_no_more_than_the_database_is_willing_to_read_past(lab: &Lab) {
     let keyspace = lab.fresh_keyspace();
-    for (after, swept) in [(usize::MAX, false), (400, true)] {
+    // Few that stay, and many: then there are many gaps in which something was deleted.
+    for (after, stays, swept) in [(usize::MAX, 700, false), (400, 700, true), (400, 5, true)] {
         let options = CassandraOptions { sweep_after: after, ..lab.options_of(&keyspace) };
         let store = CassandraStore::open(options).await.unwrap();
-        let device = key("sweep", if swept { "swept" } else { "unswept" });
-        let kept = live(&store, &device).await;
+        let device = key("sweep", &format!("{after}-{stays}"));
+        let kept = live(&store, &device, stays).await;
         assert_eq!(store.stats().swept > 0, swept);
         let warnings = warnings(lab, &keyspace, device.slot()).await;
         assert_eq!(warnings.is_empty(), swept, "{warnings:?}");
@@ -51,6 +52,7 @@ pub(crate) async fn deletions_leave_no_more_than_the_database_is_willing_to_read
                 _ => None,
             })
             .collect();
-        assert_eq!((rows.len(), commands), (4, kept));
+        assert_eq!((rows.len(), commands), (kept.len() + 1, kept));
+        assert_eq!(store.stats().sweeps_failed, 0);
     }
 }

@@ -12,7 +12,6 @@ mod members;
 mod promises;
 mod registry;
 mod retention;
-#[allow(dead_code)]
 #[path = "../support/samples.rs"]
 mod samples;
 mod slots;
@@ -26,7 +25,8 @@ use stoker_domain::Millis;
 use stoker_domain::ports::store::Store;
 use stoker_store::{EmbeddedOptions, EmbeddedStore};
 
-use promises::{Subject, for_each_promise, for_each_promise_about_time, fresh};
+use promises::{Subject, for_each_promise, fresh};
+use retention::{Timed, for_each_promise_about_time};
 
 struct Embedded {
     store: EmbeddedStore,
@@ -48,7 +48,6 @@ impl Embedded {
     }
 }
 
-#[async_trait]
 impl Subject for Embedded {
     fn store(&self) -> &dyn Store {
         &self.store
@@ -57,7 +56,10 @@ impl Subject for Embedded {
     fn set_time(&self, now: Millis) {
         self.time.store(now, Ordering::SeqCst);
     }
+}
 
+#[async_trait]
+impl Timed for Embedded {
     async fn purge(&self, now: Millis) {
         self.store.purge(now).await.unwrap();
     }

@@ -5,7 +5,7 @@ use stoker_domain::{MemberRole, MemberRow};
 use super::samples::{T0, member};
 use super::{Subject, fresh};
 
-fn core(id: &str, beat: u64) -> MemberRow {
+pub(crate) fn core(id: &str, beat: u64) -> MemberRow {
     MemberRow {
         id: member(id),
         role: MemberRole::Core,
@@ -32,7 +32,7 @@ fn gateway(id: &str, beat: u64) -> MemberRow {
 }
 
 /// Those of the given rows that are listed.
-async fn listed(store: &dyn Store, ours: &str) -> Vec<MemberRow> {
+pub(crate) async fn listed(store: &dyn Store, ours: &str) -> Vec<MemberRow> {
     let mut rows = store.members().await.unwrap();
     assert!(rows.is_sorted_by_key(|row| row.id.clone()));
     rows.retain(|row| row.id.as_str().starts_with(ours));
@@ -52,17 +52,4 @@ pub(crate) async fn a_members_row_is_the_one_that_it_wrote_last(subject: &dyn Su
         store.member_put(core(&a, beat)).await.unwrap();
         assert_eq!(listed(store, &ours).await, [core(&a, beat), core(&b, 0)]);
     }
-}
-
-pub(crate) async fn a_member_that_is_silent_is_listed_no_more(subject: &dyn Subject) {
-    let (store, ours) = (subject.store(), fresh("silent"));
-    let (a, b) = (format!("{ours}-a"), format!("{ours}-b"));
-    subject.set_time(T0);
-    store.member_put(core(&a, 1)).await.unwrap();
-    store.member_put(core(&b, 1)).await.unwrap();
-    subject.set_time(T0 + 20_000);
-    store.member_put(core(&b, 2)).await.unwrap();
-    assert_eq!(listed(store, &ours).await.len(), 2);
-    subject.set_time(T0 + 30_000);
-    assert_eq!(listed(store, &ours).await, [core(&b, 2)]);
 }

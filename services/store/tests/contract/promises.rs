@@ -1,23 +1,20 @@
 //! The list of promises, and what a store under test has to offer.
 //!
 //! A promise is a function over a [`Subject`]. It makes organizations of its own and takes slots over as it finds them,
-//! so it runs on a store that holds other things, beside other promises; but those of `slots` one at a time.
+//! so it runs on a store that holds other things, beside other promises; but those of `slots` one at a time. Promises
+//! about time are in `retention.rs`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
 use stoker_domain::Millis;
 use stoker_domain::ports::store::Store;
 
 /// A store under test.
-#[async_trait]
 pub(crate) trait Subject: Send + Sync {
     /// The store.
     fn store(&self) -> &dyn Store;
     /// What is stored from now on is stored at this time, as far as the store lets anybody say that.
     fn set_time(&self, now: Millis);
-    /// Carries retention out as of this time. Only the promises about time ask for it.
-    async fn purge(&self, now: Millis);
 }
 
 /// An organization that no other promise uses.
@@ -69,18 +66,3 @@ macro_rules! for_each_promise {
     };
 }
 pub(crate) use for_each_promise;
-
-/// Hands those to `$run` that need a store whose time can be told to it.
-#[allow(unused_macros)]
-macro_rules! for_each_promise_about_time {
-    ($run:ident) => {
-        $run! {
-            retention::telemetry_goes_when_it_was_stored_long_ago_whatever_its_time,
-            retention::history_goes_when_it_was_stored_long_ago_whatever_its_time,
-            retention::an_event_that_has_gone_may_come_again,
-            members::a_member_that_is_silent_is_listed_no_more,
-        }
-    };
-}
-#[allow(unused_imports)]
-pub(crate) use for_each_promise_about_time;

@@ -1,14 +1,37 @@
-//! Retention counts from storing, whatever time a point or an event names. The documented times: 30 and 400 days.
+//! Promises about time, for stores whose time can be told to them. Retention counts from storing, whatever time a point
+//! or an event names. The documented times: 30 and 400 days.
 
+use async_trait::async_trait;
 use stoker_domain::ports::store::{
     AlarmsQuery, Append, CommandsQuery, EventsQuery, NotificationsQuery, Order, PointsQuery,
 };
-use stoker_domain::{CommandState, DeviceKey, Value};
+use stoker_domain::{CommandState, DeviceKey, Millis, Value};
 
+use super::members::{core, listed};
 use super::samples::{T0, alarm, command, event, key, notification, number, org, point, reading};
 use super::{Subject, fresh};
 
 const DAY: i64 = 86_400_000;
+
+/// A store under test that takes the time to be what it is told.
+#[async_trait]
+pub(crate) trait Timed: Subject {
+    /// Carries retention out as of this time.
+    async fn purge(&self, now: Millis);
+}
+
+/// Hands these promises to the macro `$run`.
+macro_rules! for_each_promise_about_time {
+    ($run:ident) => {
+        $run! {
+            retention::telemetry_goes_when_it_was_stored_long_ago_whatever_its_time,
+            retention::history_goes_when_it_was_stored_long_ago_whatever_its_time,
+            retention::an_event_that_has_gone_may_come_again,
+            retention::a_member_that_is_silent_is_listed_no_more,
+        }
+    };
+}
+pub(crate) use for_each_promise_about_time;
 
 fn points(device: &DeviceKey) -> PointsQuery {
     PointsQuery {
@@ -22,7 +45,7 @@ fn points(device: &DeviceKey) -> PointsQuery {
     }
 }
 
-pub(crate) async fn telemetry_goes_when_it_was_stored_long_ago_whatever_its_time(subject: &dyn Subject) {
+pub(crate) async fn telemetry_goes_when_it_was_stored_long_ago_whatever_its_time(subject: &dyn Timed) {
     let (store, o) = (subject.store(), fresh("retention"));
     let (device, silent) = (key(&o, "d"), key(&o, "silent"));
     subject.set_time(T0);
@@ -54,7 +77,7 @@ pub(crate) async fn telemetry_goes_when_it_was_stored_long_ago_whatever_its_time
     assert_eq!(store.points(points(&silent)).await.unwrap().len(), 1);
 }
 
-pub(crate) async fn history_goes_when_it_was_stored_long_ago_whatever_its_time(subject: &dyn Subject) {
+pub(crate) async fn history_goes_when_it_was_stored_long_ago_whatever_its_time(subject: &dyn Timed) {
     let (store, o) = (subject.store(), fresh("history"));
     let device = key(&o, "d");
     let events = EventsQuery {
@@ -101,7 +124,7 @@ pub(crate) async fn history_goes_when_it_was_stored_long_ago_whatever_its_time(s
     }
 }
 
-pub(crate) async fn an_event_that_has_gone_may_come_again(subject: &dyn Subject) {
+pub(crate) async fn an_event_that_has_gone_may_come_again(subject: &dyn Timed) {
     let (store, o) = (subject.store(), fresh("again"));
     let device = key(&o, "d");
     subject.set_time(T0);
@@ -120,4 +143,17 @@ pub(crate) async fn an_event_that_has_gone_may_come_again(subject: &dyn Subject)
         limit: 10,
     };
     assert_eq!(store.events(query).await.unwrap(), [again]);
+}
+
+pub(crate) async fn a_member_that_is_silent_is_listed_no_more(subject: &dyn Timed) {
+    let (store, ours) = (subject.store(), fresh("silent"));
+    let (a, b) = (format!("{ours}-a"), format!("{ours}-b"));
+    subject.set_time(T0);
+    store.member_put(core(&a, 1)).await.unwrap();
+    store.member_put(core(&b, 1)).await.unwrap();
+    subject.set_time(T0 + 20_000);
+    store.member_put(core(&b, 2)).await.unwrap();
+    assert_eq!(listed(store, &ours).await.len(), 2);
+    subject.set_time(T0 + 30_000);
+    assert_eq!(listed(store, &ours).await, [core(&b, 2)]);
 }

@@ -42,13 +42,12 @@ impl CassandraStore {
                 let mut start = Vec::new();
                 loop {
                     let range = (start.as_slice(), AFTER_ALL_PLACES.as_slice());
-                    let (page, last) = self.page(list, &owner, bucket, range).await?;
-                    let found: Vec<Found> = page.into_iter().map(|(_, found)| found).collect();
+                    let (found, last) = self.page(list, &owner, bucket, range).await?;
                     match list {
-                        List::CommandsByDevice => self.forget_items::<Command>(&found, stamp).await?,
-                        List::AlarmsByDevice => self.forget_items::<Alarm>(&found, stamp).await?,
+                        List::CommandsByDevice => self.forget_items::<Command>(device, &found, stamp).await?,
+                        List::AlarmsByDevice => self.forget_items::<Alarm>(device, &found, stamp).await?,
                         List::NotificationsByDevice => {
-                            self.forget_items::<Notification>(&found, stamp).await?;
+                            self.forget_items::<Notification>(device, &found, stamp).await?;
                         }
                         _ => self.forget_events(&found, stamp).await?,
                     }
@@ -75,28 +74,34 @@ impl CassandraStore {
     }
 
     /// Removes items and their entries in lists that are not the device's own.
-    async fn forget_items<T: Item>(&self, found: &[Found], stamp: i64) -> Result<(), StoreError> {
-        let ids: Vec<MintedId> = found.iter().filter_map(id_of).collect();
-        stream::iter(ids)
-            .map(|id| self.forget_item::<T>(id, stamp))
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await
+    async fn forget_items<T: Item>(
+        &self,
+        device: &DeviceKey,
+        found: &[Found],
+        stamp: i64,
+    ) -> Result<(), StoreError> {
+        let all: Vec<_> = found.iter().map(|found| self.forget_item::<T>(device, found, stamp)).collect();
+        stream::iter(all).buffer_unordered(AT_ONCE).try_collect::<()>().await
     }
 
-    async fn forget_item<T: Item>(&self, id: MintedId, stamp: i64) -> Result<(), StoreError> {
-        match self.read_item::<T>(id).await {
-            // The entries first: they are found through the item.
-            Ok(Some(item)) => {
-                let entries = item.entries().into_iter().filter(is_shared).collect();
-                self.remove_entries(entries, stamp).await?;
-            }
-            Ok(None) => return Ok(()),
+    async fn forget_item<T: Item>(
+        &self,
+        device: &DeviceKey,
+        found: &Found,
+        stamp: i64,
+    ) -> Result<(), StoreError> {
+        let Some(id) = id_of(found) else { return Ok(()) };
+        let item = match self.read_item::<T>(id).await {
+            Ok(item) => item,
             Err(StoreError::Corrupt(why)) => {
-                tracing::warn!(why, "a row that cannot be read is forgotten without its entries");
+                tracing::warn!(why, "a row that cannot be read is forgotten without some of its entries");
+                None
             }
             Err(error) => return Err(error),
-        }
+        };
+        // The entries first: they are found through the item. They are there without it while it is being written.
+        let entries = item.map_or_else(|| T::entries_told_by(device, found), |item| item.entries());
+        self.remove_entries(entries.into_iter().filter(is_shared).collect(), stamp).await?;
         let (statement, values) = (&self.statements.item_delete, (T::NAME, id_bytes(id)));
         self.write(&self.control, "forget an item of history", statement, values, Some(stamp)).await
     }
@@ -104,8 +109,5 @@ impl CassandraStore {
 
 /// True for entries in lists that are not the device's own.
 fn is_shared(entry: &Entry) -> bool {
-    !matches!(
-        entry.list,
-        List::EventsByDevice | List::CommandsByDevice | List::AlarmsByDevice | List::NotificationsByDevice
-    )
+    !entry.list.is_a_devices_own()
 }

@@ -13,7 +13,7 @@ use super::{AFTER_ALL_PLACES, AT_ONCE, Entry, List, of_alarm, of_device, of_kind
 use crate::cassandra::CassandraStore;
 use crate::cassandra::error::corrupt;
 use crate::cassandra::known::RowName;
-use crate::cassandra::request::{BATCH_BYTES, BATCH_ROWS};
+use crate::cassandra::request::{BATCH_ROWS, groups};
 use crate::cassandra::stamps::ttl;
 use crate::keys::{KeyBuilder, after_prefix, read_minted_greatest_first};
 use crate::rows::{Stored, decode};
@@ -30,8 +30,9 @@ const ENTRIES_PAGE: usize = 200;
 
 /// An entry as it was found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(in crate::cassandra) struct Found {
     pub(super) place: Vec<u8>,
+    pub(super) facts: String,
     pub(super) value: Option<Vec<u8>>,
 }
 
@@ -111,7 +112,7 @@ impl CassandraStore {
         let (mut found, mut start) = (Vec::new(), walk.start.clone());
         while found.len() < limit && start < walk.end {
             let (page, last) = self.page(walk.list, &walk.owner, bucket, (&start, &walk.end)).await?;
-            found.extend(page.into_iter().filter(|(facts, _)| (walk.wanted)(facts)).map(|(_, found)| found));
+            found.extend(page.into_iter().filter(|found| (walk.wanted)(&found.facts)));
             let Some(last) = last else { break };
             start = behind(last);
         }
@@ -126,7 +127,7 @@ impl CassandraStore {
         owner: &str,
         bucket: i64,
         (start, end): (&[u8], &[u8]),
-    ) -> Result<(Vec<(String, Found)>, Option<Vec<u8>>), StoreError> {
+    ) -> Result<(Vec<Found>, Option<Vec<u8>>), StoreError> {
         let limit = i32::try_from(ENTRIES_PAGE).unwrap_or(i32::MAX);
         let values = (list.name(), owner, bucket, start, end, limit);
         let rows = self.read(READ, &self.statements.entries, values).await?;
@@ -134,15 +135,15 @@ impl CassandraStore {
         type Columns = (Vec<u8>, Option<String>, Option<Vec<u8>>);
         for row in rows.rows::<Columns>().map_err(|error| self.place.odd(READ, error))? {
             let (place, facts, value) = row.map_err(|error| self.place.odd(READ, error))?;
-            page.push((facts.unwrap_or_default(), Found { place, value }));
+            page.push(Found { place, facts: facts.unwrap_or_default(), value });
         }
-        let last = (page.len() >= ENTRIES_PAGE).then(|| page.last().map(|(_, found)| found.place.clone()));
+        let last = (page.len() >= ENTRIES_PAGE).then(|| page.last().map(|found| found.place.clone()));
         Ok((page, last.flatten()))
     }
 
     async fn listed<T: Stored>(&self, walk: Walk<'_>) -> Result<Vec<T>, StoreError> {
         let found = self.walk(&walk).await?;
-        let items = found.into_iter().filter_map(|Found { place, value }| {
+        let items = found.into_iter().filter_map(|Found { place, value, .. }| {
             let name = || format!("entry {place:02x?} of {} {}", walk.list.name(), walk.owner);
             Some(decode(&value?).map_err(|error| corrupt(name(), &error)))
         });
@@ -263,7 +264,21 @@ impl CassandraStore {
     }
 
     /// Writes entries, each with its lifetime in seconds and the bytes of what it is about.
+    ///
+    /// Those in a device's own lists first: whatever stops this on the way, they lead to the others when the device is
+    /// forgotten.
     pub(super) async fn write_entries(
+        &self,
+        entries: Vec<(Entry, i32, &[u8])>,
+        stamp: i64,
+    ) -> Result<(), StoreError> {
+        let (own, shared): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|(entry, ..)| entry.list.is_a_devices_own());
+        self.write_in_any_order(own, stamp).await?;
+        self.write_in_any_order(shared, stamp).await
+    }
+
+    async fn write_in_any_order(
         &self,
         entries: Vec<(Entry, i32, &[u8])>,
         stamp: i64,
@@ -301,11 +316,14 @@ impl CassandraStore {
             self.write(&self.control, WRITE, &self.statements.bucket_put, values, stamp).await?;
             known.add([name], began);
         }
-        for rows in batches(rows) {
-            let rows: Vec<_> = rows
-                .into_iter()
-                .map(|Row { place, facts, value, ttl }| (list, owner, bucket, place, facts, value, ttl))
-                .collect();
+        let rows = rows
+            .into_iter()
+            .map(|Row { place, facts, value, ttl }| {
+                let size = place.len() + facts.len() + value.map_or(0, <[u8]>::len);
+                (size, (list, owner, bucket, place, facts, value, ttl))
+            })
+            .collect();
+        for rows in groups(rows) {
             let statement = &self.statements.entry_put;
             self.write_rows(&self.control, WRITE, statement, rows, Some(stamp)).await?;
         }
@@ -340,24 +358,6 @@ struct Row<'a> {
     facts: String,
     value: Option<&'a [u8]>,
     ttl: i32,
-}
-
-fn batches(rows: Vec<Row<'_>>) -> Vec<Vec<Row<'_>>> {
-    let (mut batches, mut bytes) = (Vec::<Vec<Row<'_>>>::new(), 0);
-    for row in rows {
-        let size = row.place.len() + row.facts.len() + row.value.map_or(0, <[u8]>::len);
-        match batches.last_mut() {
-            Some(batch) if batch.len() < BATCH_ROWS && bytes + size <= BATCH_BYTES => {
-                batch.push(row);
-                bytes += size;
-            }
-            _ => {
-                batches.push(vec![row]);
-                bytes = size;
-            }
-        }
-    }
-    batches
 }
 
 /// All of a list, the newest first, or what comes after one place.

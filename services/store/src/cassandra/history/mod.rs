@@ -8,10 +8,12 @@ mod forget;
 mod items;
 mod lists;
 
-use stoker_domain::{Alarm, Command, DeviceKey, Event, MintedId, Notification, OrganizationId};
+use stoker_domain::{Alarm, AlarmId, Command, DeviceKey, Event, MintedId, Notification, OrganizationId};
 
-use crate::keys::KeyBuilder;
-use crate::rows::Stored;
+use lists::Found;
+
+use crate::keys::{KeyBuilder, read_newest_first};
+use crate::rows::{Stored, decode};
 
 /// Requests of one append or query under way at once.
 const AT_ONCE: usize = 16;
@@ -63,6 +65,17 @@ impl List {
         ts.div_euclid(hours * HOUR)
     }
 
+    /// Whether it is one device's own. Its entries lead to all others of the same thing.
+    fn is_a_devices_own(self) -> bool {
+        matches!(
+            self,
+            Self::EventsByDevice
+                | Self::CommandsByDevice
+                | Self::AlarmsByDevice
+                | Self::NotificationsByDevice
+        )
+    }
+
     /// Whether an entry holds the whole thing; otherwise only where it is.
     fn holds_value(self) -> bool {
         !matches!(self, Self::CommandsByDevice | Self::NotificationsByDevice)
@@ -104,7 +117,7 @@ fn of_device(device: &DeviceKey) -> String {
     device.to_string()
 }
 
-fn of_alarm(organization: &OrganizationId, alarm: stoker_domain::AlarmId) -> String {
+fn of_alarm(organization: &OrganizationId, alarm: AlarmId) -> String {
     format!("{organization}/{alarm}")
 }
 
@@ -120,6 +133,9 @@ pub(super) trait Item: Listed {
     const NAME: &'static str;
     /// Its id.
     fn id(&self) -> MintedId;
+    /// Its entries that are not in a device's own lists, as its entry there tells of them: of something that is half
+    /// written or half forgotten.
+    fn entries_told_by(device: &DeviceKey, own: &Found) -> Vec<Entry>;
 }
 
 fn id_bytes(id: MintedId) -> Vec<u8> {
@@ -161,6 +177,10 @@ impl Item for Command {
     fn id(&self) -> MintedId {
         self.id.0
     }
+
+    fn entries_told_by(_: &DeviceKey, _: &Found) -> Vec<Entry> {
+        Vec::new()
+    }
 }
 
 /// What lists of alarms say for filters.
@@ -186,6 +206,11 @@ impl Item for Alarm {
     fn id(&self) -> MintedId {
         self.id.0
     }
+
+    fn entries_told_by(_: &DeviceKey, own: &Found) -> Vec<Entry> {
+        let alarm = own.value.as_deref().and_then(|value| decode::<Self>(value).ok());
+        alarm.map(|alarm| alarm.entries()).unwrap_or_default()
+    }
 }
 
 impl Listed for Notification {
@@ -202,7 +227,13 @@ impl Listed for Notification {
                 facts.clone(),
             ),
             Entry::new(List::NotificationsByAlarm, of_alarm(organization, self.alarm), at, place(), facts),
-            Entry::new(List::NotificationsByDevice, of_device(&self.device), at, place(), String::new()),
+            Entry::new(
+                List::NotificationsByDevice,
+                of_device(&self.device),
+                at,
+                place(),
+                self.alarm.to_string(),
+            ),
         ]
     }
 }
@@ -212,6 +243,20 @@ impl Item for Notification {
 
     fn id(&self) -> MintedId {
         self.id.0
+    }
+
+    fn entries_told_by(device: &DeviceKey, own: &Found) -> Vec<Entry> {
+        let Some((at, _)) = own.place.split_first_chunk() else { return Vec::new() };
+        let (organization, at) = (&device.organization, read_newest_first(*at));
+        let entry = |list, owner| {
+            let place = KeyBuilder::new().bytes(&own.place);
+            Entry::new(list, owner, at, place, String::new())
+        };
+        let of_all = entry(List::NotificationsByOrganization, of_organization(organization));
+        // What was written before this was noted has none.
+        let alarm = own.facts.parse::<AlarmId>().ok();
+        let of_its = alarm.map(|alarm| entry(List::NotificationsByAlarm, of_alarm(organization, alarm)));
+        [of_all].into_iter().chain(of_its).collect()
     }
 }
 

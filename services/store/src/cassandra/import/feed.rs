@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use super::ImportProgress;
 use super::write::Work;
 use crate::cassandra::CassandraStore;
-use crate::rows::encode_state;
 use crate::transfer::{ExportFile, ExportRecord, TransferError};
 
 /// Writes under way at once.
@@ -36,7 +35,7 @@ struct Batches {
 impl Batches {
     /// Takes a record; what is full by it.
     fn take(&mut self, record: ExportRecord, epochs: &[SlotEpoch]) -> Option<Work> {
-        let (item, bytes) = match record {
+        let item = match record {
             ExportRecord::Registry(row) => {
                 self.registry.push(row);
                 return (self.registry.len() >= ROWS)
@@ -48,21 +47,23 @@ impl Batches {
                 return before;
             }
             ExportRecord::State(row) => {
-                self.state.1 += encode_state(&row).len();
+                self.state.1 += row.weight();
                 self.state.0.push(*row);
                 let is_full = self.state.0.len() >= ROWS || self.state.1 >= BYTES;
                 return is_full.then(|| self.commit()).flatten();
             }
-            ExportRecord::Points(reading) => {
-                let bytes = reading.points.len() * (BYTES / ROWS);
-                (Append::Reading(reading), bytes)
-            }
-            ExportRecord::Event(item) => (Append::Event(item), 0),
-            ExportRecord::Command(item) => (Append::Command(item), 0),
-            ExportRecord::Alarm(item) => (Append::Alarm(item), 0),
-            ExportRecord::Notification(item) => (Append::Notification(item), 0),
+            ExportRecord::Points(reading) => Append::Reading(reading),
+            ExportRecord::Event(item) => Append::Event(item),
+            ExportRecord::Command(item) => Append::Command(item),
+            ExportRecord::Alarm(item) => Append::Alarm(item),
+            ExportRecord::Notification(item) => Append::Notification(item),
         };
-        self.history.1 += bytes;
+        // A point is a row of its own.
+        let rows = match &item {
+            Append::Reading(reading) => reading.points.len(),
+            _ => 1,
+        };
+        self.history.1 += item.weight().max(rows * (BYTES / ROWS));
         self.history.0.push(item);
         (self.history.0.len() >= ROWS || self.history.1 >= BYTES).then(|| self.append()).flatten()
     }

@@ -11,7 +11,7 @@ use stoker_domain::{DeviceKey, Millis, Point, Reading, Value};
 use super::latest::{cell_timestamp, newest_bytes, week_of};
 use super::{AT_ONCE, DAYS, day_of, day_row, key_row, owner};
 use crate::cassandra::CassandraStore;
-use crate::cassandra::request::{BATCH_BYTES, BATCH_ROWS};
+use crate::cassandra::request::{BATCH_ROWS, groups};
 use crate::cassandra::stamps::ttl;
 use crate::rows::encode;
 
@@ -25,24 +25,6 @@ type Points<'a> = BTreeMap<(&'a str, Millis), &'a Value>;
 /// The newest point of each key: of equal times the last one given.
 type Newest<'a> = BTreeMap<&'a str, &'a Point>;
 
-/// Rows with what each takes, in groups that are written at once.
-fn groups<T>(rows: Vec<(usize, T)>) -> Vec<Vec<T>> {
-    let (mut groups, mut bytes) = (Vec::<Vec<T>>::new(), 0);
-    for (size, row) in rows {
-        match groups.last_mut() {
-            Some(group) if group.len() < BATCH_ROWS && bytes + size <= BATCH_BYTES => {
-                group.push(row);
-                bytes += size;
-            }
-            _ => {
-                groups.push(vec![row]);
-                bytes = size;
-            }
-        }
-    }
-    groups
-}
-
 impl CassandraStore {
     /// Writes readings as appended at `stamp`, in their order.
     pub(in crate::cassandra) async fn write_readings(
@@ -55,7 +37,7 @@ impl CassandraStore {
         let mut bytes = 0;
         for reading in readings {
             for point in &reading.points {
-                bytes += 64 + point.key.len() + value_bytes(&point.value);
+                bytes += point.weight();
                 let points = partitions.entry((&reading.device, day_of(point.ts))).or_default();
                 points.insert((&point.key, point.ts), &point.value);
                 newest
@@ -173,26 +155,5 @@ impl CassandraStore {
             // The timestamp is in the statement.
             jobs.push(Box::pin(self.write_rows(&self.bulk, ACTION, statement, rows, None)));
         }
-    }
-}
-
-fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::Text(text) | Value::Json(text) => text.len(),
-        Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => 9,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_is_bounded_by_rows_and_by_bytes() {
-        let sizes = |rows: Vec<(usize, ())>| groups(rows).iter().map(Vec::len).collect::<Vec<_>>();
-        assert_eq!(sizes(Vec::new()), [0usize; 0]);
-        assert_eq!(sizes(vec![(1, ()); 450]), [200, 200, 50]);
-        assert_eq!(sizes(vec![(30 << 10, ()); 5]), [2, 2, 1]);
-        assert_eq!(sizes(vec![(100 << 10, ()); 2]), [1, 1], "one that is greater goes alone");
     }
 }
