@@ -50,6 +50,7 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let bus = join_bus(&mut process, &configuration, Role::Core).await?;
     let store = CassandraStore::open(options).await.context("Cassandra could not be opened")?;
     let store = Arc::new(store);
+    store.holds_no_half().await.context("the keyspace is not whole")?;
     process.health.ready("store");
     let metrics = Metrics::new().cassandra(store.clone()).rabbit(bus.clone());
     let private = private_port(&mut process, &configuration, metrics).await?;

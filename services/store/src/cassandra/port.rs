@@ -72,7 +72,7 @@ impl Store for CassandraStore {
     }
 
     async fn claim(&self, slot: Slot, owner: &MemberId, seen: SlotEpoch) -> Result<ClaimOutcome, StoreError> {
-        self.claim_slot(slot, owner, seen).await
+        self.claim_whole(slot, owner, seen).await
     }
 
     async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {

@@ -73,6 +73,17 @@ pub enum TransferError {
         /// The checksum of the other.
         other: String,
     },
+    /// A file is half in it.
+    #[error(
+        "keyspace {keyspace} holds a part of an import (checksum {checksum}) that is under way or was cut off: let it end, \
+         or run `stoker data import` again with the same file, or give another cassandra.keyspace"
+    )]
+    Unfinished {
+        /// Which.
+        keyspace: String,
+        /// The checksum of the file.
+        checksum: String,
+    },
     /// Somebody works on it.
     #[error(
         "core {member} at {address} works on keyspace {keyspace}: stop all cores and try again half a minute later"

@@ -85,6 +85,16 @@ pub(crate) async fn an_import_that_was_cut_off_goes_on_with_the_same_file_only(l
     let slot = device().slot();
     let head = store.head(slot).await.unwrap();
     assert!(head.epoch > SlotEpoch(EPOCH) && head.owner.is_some(), "{head:?}");
+    // No core may work on the half of it, whether it looks beforehand or has been at it all the time.
+    let half = store.holds_no_half().await.unwrap_err();
+    assert!(
+        matches!(&half, TransferError::Unfinished { checksum, .. } if *checksum == file.checksum),
+        "{half}"
+    );
+    assert!(half.to_string().contains("run `stoker data import` again with the same file"), "{half}");
+    let claim = store.claim(slot, &member("core"), head.epoch).await.unwrap_err();
+    assert!(claim.to_string().contains(&half.to_string()), "{claim}");
+    assert_eq!(store.head(slot).await.unwrap(), head);
     let refused = store.import(&other, |_| {}).await.unwrap_err();
     assert!(
         matches!(&refused, TransferError::OtherImport { other, .. } if *other == file.checksum),
@@ -105,6 +115,7 @@ pub(crate) async fn an_import_that_was_cut_off_goes_on_with_the_same_file_only(l
     let points = store.points(query(usize::try_from(POINTS).unwrap() + 1)).await.unwrap();
     assert_eq!(points.len(), usize::try_from(POINTS).unwrap());
     assert!(points.iter().zip((0..POINTS).rev()).all(|(point, n)| point.ts == T0 + n * 10));
+    store.holds_no_half().await.unwrap();
     // Whoever comes next takes the slots at once, and makes no id that was made before.
     for slot in [slot, Slot(0), Slot(255)] {
         let head = store.head(slot).await.unwrap();

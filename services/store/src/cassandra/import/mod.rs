@@ -2,6 +2,10 @@
 //!
 //! All of it may be done twice: history is appended, rows of slots are put, rows of the registry are there or not. So an
 //! import that was cut off is begun anew with the same file. A setting says whose file is half in the keyspace.
+//!
+//! Nobody else takes a slot while the setting says so: who is about to looks at it, and then claims on the condition that
+//! the slot is as it was seen. One that looked before the setting was there may claim before the import does, which then
+//! claims after it; the slot's epoch decides, and the next look finds the setting.
 
 mod feed;
 mod slots;
@@ -10,8 +14,10 @@ mod write;
 use std::time::Duration;
 
 use stoker_domain::ownership::SlotRange;
-use stoker_domain::ports::store::{RegistryKey, RegistryRow, Store, StoreError, SwapOutcome, Version};
-use stoker_domain::{MemberId, MemberRole, MemberRow, Slot};
+use stoker_domain::ports::store::{
+    ClaimOutcome, RegistryKey, RegistryRow, Store, StoreError, SwapOutcome, Version,
+};
+use stoker_domain::{MemberId, MemberRole, MemberRow, Slot, SlotEpoch};
 
 use super::stamps::now_us;
 use super::{CassandraStore, FIRST_PAUSE, spread};
@@ -127,7 +133,12 @@ impl CassandraStore {
         if found.is_none() {
             self.is_empty(member).await?;
             let row = setting(file, FILLING);
-            again("begin the import", async || self.put_registry(&row, None).await).await?;
+            let begun = again("begin the import", async || self.put_registry(&row, None).await).await?;
+            // One that has come since may have looked before the setting was there.
+            if let (SwapOutcome::Swapped(version), Err(error)) = (begun, self.no_core_runs(member).await) {
+                again("give the import up", async || self.delete_registry(&key, version).await).await?;
+                return Err(error);
+            }
             // Whoever was first has begun it.
             found = again(ACTION, async || self.get_registry(&key).await).await?;
         }
@@ -143,6 +154,44 @@ impl CassandraStore {
                 keyspace: self.options.keyspace.clone(),
                 other: other.map_or("unknown", |(checksum, _)| checksum).to_owned(),
             }),
+        }
+    }
+
+    /// Refuses a keyspace into which a file was taken by half: what is missing would be missing for ever once a core has
+    /// worked on it.
+    ///
+    /// # Errors
+    /// [`TransferError::Unfinished`], which says what to do, or that the database did not answer.
+    pub async fn holds_no_half(&self) -> Result<(), TransferError> {
+        match self.half_import().await.map_err(TransferError::store("look for an import that was cut off"))? {
+            None => Ok(()),
+            Some(checksum) => {
+                Err(TransferError::Unfinished { keyspace: self.options.keyspace.clone(), checksum })
+            }
+        }
+    }
+
+    /// The checksum of the file that is half in the keyspace.
+    async fn half_import(&self) -> Result<Option<String>, StoreError> {
+        let found = self.get_registry(&RegistryKey::Setting(SETTING.to_owned())).await?;
+        let Some((RegistryRow::Setting { value, .. }, _)) = found else { return Ok(None) };
+        let text = String::from_utf8_lossy(&value);
+        // What a later version may say is not known to be whole.
+        let (checksum, phase) = text.split_once(' ').unwrap_or((&text, FILLING));
+        Ok((phase != FILLED).then(|| checksum.to_owned()))
+    }
+
+    /// Takes a slot over for somebody who works on it, unless the keyspace holds half an import.
+    pub(in crate::cassandra) async fn claim_whole(
+        &self,
+        slot: Slot,
+        owner: &MemberId,
+        seen: SlotEpoch,
+    ) -> Result<ClaimOutcome, StoreError> {
+        match self.holds_no_half().await {
+            Ok(()) => self.claim_slot(slot, owner, seen).await,
+            Err(TransferError::Store { source, .. }) => Err(source),
+            Err(error) => Err(StoreError::Failed(error.to_string())),
         }
     }
 
