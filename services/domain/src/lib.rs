@@ -9,6 +9,7 @@
 //! This crate has no clock, no randomness and no runtime: time is passed in, ids are derived from slot, epoch and
 //! counter. `cargo xtask tidy` keeps it so.
 
+pub mod drain;
 pub mod machine;
 pub mod model;
 pub mod ownership;

@@ -55,9 +55,8 @@ impl SlotMachine {
         entry.heard = entry.heard.max(now);
         let mut written = false;
         if let Some(presence) = &mut entry.presence {
-            // A presumption is not written down; what came of it is.
-            written = presence.silence_due.is_none()
-                || (presence.session.will.is_some() && presence.will_due.is_none());
+            // A presumption is not written down; what came of it is, and its silence comes before its will.
+            written = presence.silence_due.is_none();
             (presence.ended, presence.silence_due, presence.will_due) = (None, None, None);
             draft.tell(Activity::Connection(presence.clone()));
         }

@@ -128,6 +128,16 @@ pub enum SessionReport {
         /// How.
         reason: EndReason,
     },
+    /// The session is over by our hand, and its device is expected at another gateway within a time of its own.
+    HandedOver {
+        /// Whose.
+        device: DeviceKey,
+        /// Which session.
+        epoch: SessionEpoch,
+        /// How long it has to come back before anybody is told, in place of
+        /// [`Settings::silence_grace_ms`](crate::settings::Settings::silence_grace_ms).
+        grace_ms: Millis,
+    },
 }
 
 /// A person makes a command; its form and limits are checked already.

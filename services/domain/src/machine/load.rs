@@ -141,7 +141,7 @@ impl SlotMachine {
     /// treats differently. Nobody is told: most of them are back before anybody has looked.
     fn presume_sessions_lost(&mut self, draft: &Draft<'_>) {
         for entry in self.entries_mut().filter(|entry| entry.session().is_some()) {
-            conclude(entry, EndReason::PlatformCrash, draft.now(), draft.settings());
+            conclude(entry, EndReason::PlatformCrash.into(), draft.now(), draft.settings());
         }
     }
 

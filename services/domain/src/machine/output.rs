@@ -34,10 +34,12 @@ pub enum Effect {
     /// [`OutboxConfirmed`](super::Input::OutboxConfirmed). It is asked for again while that is not said.
     Publish(OutboxEntry),
     /// Append an ended row to history, then say [`Archived`](super::Input::Archived). The shell goes on until it is
-    /// done; only a load asks again.
+    /// done, or the machine no longer [`has`](super::SlotMachine::has) the row: its device was removed, and history of
+    /// it would be nobody's. Only a load asks again.
     Archive(StateKey, Box<Append>),
     /// Remove the history of a device that was removed, then say [`Archived`](super::Input::Archived) with its
-    /// [`Removal`](StateKey::Removal). The shell goes on until it is done; only a load asks again.
+    /// [`Removal`](StateKey::Removal). The shell begins once no append of the device is under way, and goes on until it
+    /// is done; only a load asks again.
     Forget(DeviceKey),
     /// Tell the live feed, and whoever waits for a command.
     Activity(Box<Activity>),

@@ -72,7 +72,11 @@ impl SlotMachine {
                 self.commands_wanted(&device, epoch, wanted, draft);
             }
             SessionReport::Ended { device, epoch, reason } => {
-                self.session_ended(&device, epoch, reason, draft);
+                self.session_ended(&device, epoch, reason.into(), draft);
+            }
+            SessionReport::HandedOver { device, epoch, grace_ms } => {
+                let end = End { reason: EndReason::ByPlatform, grace_ms: Some(grace_ms) };
+                self.session_ended(&device, epoch, end, draft);
             }
         }
         Reply::Done
@@ -90,13 +94,7 @@ impl SlotMachine {
         }
     }
 
-    fn session_ended(
-        &mut self,
-        key: &DeviceKey,
-        epoch: SessionEpoch,
-        reason: EndReason,
-        draft: &mut Draft<'_>,
-    ) {
+    fn session_ended(&mut self, key: &DeviceKey, epoch: SessionEpoch, end: End, draft: &mut Draft<'_>) {
         let Some(presence) = self.entry(key).and_then(|entry| entry.presence.as_ref()) else {
             return;
         };
@@ -108,9 +106,9 @@ impl SlotMachine {
             // that the device was there is not.
             let session = SessionInfo { will: None, ..presence.session.clone() };
             self.begin_session(key, epoch, session, draft);
-            self.end_session(key, reason, draft);
-        } else if presence.ended.is_none() || corrects(presence, reason) {
-            self.end_session(key, reason, draft);
+            self.end_session(key, end, draft);
+        } else if presence.ended.is_none() || corrects(presence, end.reason) {
+            self.end_session(key, end, draft);
         } else if is_presumed(presence)
             && let Some(entry) = self.entry_mut(key)
         {
@@ -120,18 +118,19 @@ impl SlotMachine {
     }
 
     /// The newest session of a device is over.
-    pub(super) fn end_session(&mut self, key: &DeviceKey, reason: EndReason, draft: &mut Draft<'_>) {
+    pub(super) fn end_session(&mut self, key: &DeviceKey, end: impl Into<End>, draft: &mut Draft<'_>) {
+        let end = end.into();
         let (now, settings) = (draft.now(), draft.settings());
         let Some(entry) = self.entry_mut(key) else {
             return;
         };
-        conclude(entry, reason, now, settings);
+        conclude(entry, end, now, settings);
         let Some(presence) = entry.presence.clone() else {
             return;
         };
         let say_will_now = presence.will_due.is_some_and(|due| due <= now);
         draft.tell(Activity::Connection(presence));
-        if reason == EndReason::PlatformCrash {
+        if end.reason == EndReason::PlatformCrash {
             // A presumption: the row stays, see the module's documentation.
             draft.retime(Subject::Device(key.clone()));
         } else {
@@ -181,13 +180,27 @@ impl SlotMachine {
     }
 }
 
+/// How a session ends, and how long its device has to come back when that is not as always.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    reason: EndReason,
+    grace_ms: Option<Millis>,
+}
+
+impl From<EndReason> for End {
+    fn from(reason: EndReason) -> Self {
+        Self { reason, grace_ms: None }
+    }
+}
+
 /// Writes down how a session ended, and what is awaited from now on.
-pub(super) fn conclude(entry: &mut DeviceEntry, reason: EndReason, now: Millis, settings: &Settings) {
+pub(super) fn conclude(entry: &mut DeviceEntry, end: End, now: Millis, settings: &Settings) {
+    let End { reason, grace_ms } = end;
     let Some(presence) = &mut entry.presence else {
         return;
     };
     let absence = Absence::after(reason);
-    let grace = now.saturating_add(settings.silence_grace_ms);
+    let grace = now.saturating_add(grace_ms.unwrap_or(settings.silence_grace_ms));
     presence.ended = Some((now, reason));
     presence.silence_due = match absence {
         Absence::Unexplained => Some(now.saturating_add(settings.silence_after_ms)),

@@ -241,6 +241,12 @@ impl SlotMachine {
         self.row(key).map_or_else(|| Change::Delete(key.clone()), Change::put)
     }
 
+    /// True while there is such a row. What is to be done for one that is gone need not be done any more.
+    #[must_use]
+    pub fn has(&self, key: &StateKey) -> bool {
+        self.row(key).is_some()
+    }
+
     fn row(&self, key: &StateKey) -> Option<StateRow> {
         match key {
             StateKey::Device(key) => self.entry(key).map(|entry| StateRow::Device(entry.record.clone())),

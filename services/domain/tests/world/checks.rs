@@ -73,14 +73,18 @@ fn a_counted_event_carries_its_append(world: &World, step: &Step<'_>) {
 /// Invariant 2: a late report changes nothing.
 fn a_report_of_an_older_session_changes_nothing(world: &World, step: &Step<'_>) {
     let Input::Session(report) = step.input else { return };
-    let (SessionReport::CommandsWanted { device, epoch, .. } | SessionReport::Ended { device, epoch, .. }) =
-        report;
+    let (SessionReport::CommandsWanted { device, epoch, .. }
+    | SessionReport::Ended { device, epoch, .. }
+    | SessionReport::HandedOver { device, epoch, .. }) = report;
     let Some(StateRow::Presence(newest)) = step.before.get(&StateKey::Presence(device.clone())) else {
         return;
     };
     let over = world.truth.away.get(device);
     let moot = match report {
         SessionReport::CommandsWanted { .. } => *epoch != newest.epoch || over.is_some(),
+        SessionReport::HandedOver { .. } => {
+            *epoch < newest.epoch || (*epoch == newest.epoch && over.is_some())
+        }
         SessionReport::Ended { reason, .. } => {
             let goodbye = matches!(reason, EndReason::Disconnect | EndReason::DisconnectWithWill);
             *epoch < newest.epoch

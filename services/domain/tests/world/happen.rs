@@ -303,6 +303,8 @@ impl World {
                     self.apply(Input::OutboxConfirmed { notification, attempt });
                 }
             }
+            // Its device was removed meanwhile.
+            Effect::Archive(key, _) if !self.machine.has(&key) => {}
             Effect::Archive(key, row) => {
                 self.store.append(&row);
                 if heard {

@@ -169,3 +169,23 @@ fn without_an_interval_only_a_lost_connection_remains_silent() {
     rig.expect_every("boiler-1", None);
     assert_eq!(rig.active().len(), 1, "it still is away");
 }
+
+#[test]
+fn who_is_handed_over_has_the_time_that_was_given_for_it_whatever_the_grace_is() {
+    for (given, missed_after) in [(5_000, 5_000), (600_000, 600_000)] {
+        let mut rig = Rig::new();
+        let (epoch, _) = rig.open("boiler-1", "g1");
+        let handed_over =
+            |epoch| SessionReport::HandedOver { device: key("boiler-1"), epoch, grace_ms: given };
+        rig.apply(Input::Session(handed_over(epoch)));
+        assert_eq!(rig.presence("boiler-1").ended.map(|(_, reason)| reason), Some(EndReason::ByPlatform));
+        rig.pass(missed_after - 1);
+        assert_eq!(rig.active(), []);
+        rig.pass(1);
+        assert_eq!(rig.active().len(), 1);
+        // Said late, of a session that was followed by another.
+        let (newest, _) = rig.open("boiler-1", "g2");
+        assert_eq!(rig.apply(Input::Session(handed_over(epoch))), nothing());
+        assert_eq!((rig.presence("boiler-1").epoch, rig.presence("boiler-1").ended), (newest, None));
+    }
+}
