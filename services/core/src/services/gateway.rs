@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use stoker_domain::machine::{
     Announce, CommandReport, EventVerdict, Input, OpenSession, PatchAttributes, Reply, SessionRefusal,
     SessionReport,
@@ -29,6 +30,9 @@ use crate::tasks::Tasks;
 
 /// How far stamps may be ahead of the clock; for so long after a take-over the newest points are asked.
 const STAMPS_AHEAD_MS: Millis = 60_000;
+
+/// Sessions of one announcement that wait for their slot at once: a small part of what its mailbox takes.
+const ANNOUNCED_AT_ONCE: usize = 64;
 
 /// Serves gateways.
 #[derive(Clone)]
@@ -332,8 +336,14 @@ impl Gateways {
             return Err(ProblemKind::InvalidRequest.status("a session is of another slot"));
         }
         let epoch = self.slots.epoch(slot).ok_or_else(|| slot_status(SlotError::NoOwner))?;
-        let input = Input::Announce(Announce { gateway, sessions });
-        self.slots.apply(slot, input).await.map_err(slot_status)?;
+        // One by one: what each is handed again may be as much as a commit should have.
+        stream::iter(sessions)
+            .map(|held| Input::Announce(Announce { gateway: gateway.clone(), sessions: vec![held] }))
+            .map(|input| self.slots.apply(slot, input))
+            .buffered(ANNOUNCED_AT_ONCE)
+            .try_for_each(|_| future::ok(()))
+            .await
+            .map_err(slot_status)?;
         Ok(wire::AnnounceSessionsReply { slot_epoch: epoch.0 })
     }
 }

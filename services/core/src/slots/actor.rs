@@ -1,6 +1,6 @@
 //! One slot's task: apply what waits, commit it at once, then tell.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use stoker_domain::ports::store::{Append, Change, ClaimOutcome, CommitOutcome, S
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::effects::{self, EffectDone};
+use super::effects::{self, Archive, EffectDone};
+use super::removals::Removals;
 use super::{Look, Message, SlotError};
 use crate::backoff::Backoff;
 use crate::shared::Shared;
@@ -61,6 +62,9 @@ pub(crate) struct SlotActor {
     /// What waits for a gateway that is being told something: one after the other, or a command would overtake an
     /// earlier one. An entry without any is a gateway that is being told the last of it.
     orders: HashMap<MemberId, Vec<Dispatch>>,
+    /// What gateways did not take, and the machine is to know of: as much of it at a time as a commit should have.
+    returned: VecDeque<Input>,
+    removals: Removals,
 }
 
 /// What a round of inputs adds up to.
@@ -92,8 +96,9 @@ impl SlotActor {
         let now = shared.clock.now_ms();
         let context = Context { now, settings: &shared.settings, subscriptions: &subscriptions };
         let (machine, output) = SlotMachine::load(slot, epoch, rows, &context);
-        let (effects, orders) = (JoinSet::new(), HashMap::new());
-        let mut actor = Self { slot, epoch, machine, shared, effects, orders };
+        let (effects, orders, returned) = (JoinSet::new(), HashMap::new(), VecDeque::new());
+        let removals = Removals::default();
+        let mut actor = Self { slot, epoch, machine, shared, effects, orders, returned, removals };
         let mut round = Round::default();
         actor.collect(output, None, None, &mut round);
         actor.finish(round).await?;
@@ -127,9 +132,17 @@ impl SlotActor {
                 Some(done) = self.effects.join_next(), if !self.effects.is_empty() => self.effect_done(done, &mut round)?,
                 message = mailbox.recv() => match message {
                     Some(message) => self.take(message, &mut round),
-                    None => return self.close().await,
+                    None if self.returned.is_empty() => return self.close().await,
+                    None => {}
                 },
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+                () = std::future::ready(()), if !self.returned.is_empty() => {}
+            }
+            // They leave room for others.
+            while round.weight < BATCH_BYTES / 2
+                && let Some(input) = self.returned.pop_front()
+            {
+                self.apply(input, None, &mut round);
             }
             // Whatever waits by now shares the commit: batches form by themselves while a write is under way.
             for _ in 1..BATCH {
@@ -290,12 +303,20 @@ impl SlotActor {
                     self.effects.spawn(effects::publish(self.shared.clone(), entry, work));
                 }
             }
-            Effect::Archive(key, append) => {
-                self.effects.spawn(effects::archive(self.shared.clone(), key, *append));
-            }
+            Effect::Archive(key, row) => self.archive(Archive::new(key, *row)),
             Effect::Forget(device) => {
-                self.effects.spawn(effects::forget(self.shared.clone(), device));
+                if self.removals.may_begin(&device) {
+                    self.effects.spawn(effects::forget(self.shared.clone(), device));
+                }
             }
+        }
+    }
+
+    fn archive(&mut self, archive: Archive) {
+        // Its device was removed: history of it would outlive what is forgotten.
+        if self.machine.has(&archive.key) {
+            self.removals.append_begins(archive.device());
+            self.effects.spawn(effects::archive(self.shared.clone(), archive));
         }
     }
 
@@ -307,12 +328,21 @@ impl SlotActor {
         match done {
             Ok(EffectDone::Nothing) => {}
             Ok(EffectDone::Input(input)) => self.apply(*input, None, round),
+            Ok(EffectDone::Appended(archive, is_there)) => {
+                if let Some(device) = self.removals.append_ended(archive.device()) {
+                    self.effects.spawn(effects::forget(self.shared.clone(), device));
+                }
+                if is_there {
+                    self.apply(Input::Archived(vec![archive.key]), None, round);
+                } else {
+                    self.effects.spawn(effects::archive_later(archive));
+                }
+            }
+            Ok(EffectDone::ArchiveAgain(archive)) => self.archive(*archive),
             Ok(EffectDone::Dispatched(gateway, refused)) => {
                 let waiting = self.orders.remove(&gateway).unwrap_or_default();
                 self.start_all(waiting.into_iter().map(Effect::Gateway).collect());
-                for input in refused {
-                    self.apply(input, None, round);
-                }
+                self.returned.extend(refused);
             }
             // The row that caused it is still there: the next owner carries it out.
             Err(error) => return Err(SlotLost::Effect { slot: self.slot, error }),

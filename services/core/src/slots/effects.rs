@@ -1,5 +1,5 @@
-//! What a slot does to others after its commit. Each is carried out until it is confirmed; the row that asked for it
-//! stays until then, so that the next owner goes on where this one died.
+//! What a slot does to others after its commit. Each is carried out until it is confirmed, or moot; the row that asked
+//! for it stays until then, so that the next owner goes on where this one died.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,10 @@ pub(super) enum EffectDone {
     Input(Box<Input>),
     /// What was handed to this gateway is done; the machine is to know of what it did not take.
     Dispatched(MemberId, Vec<Input>),
+    /// An append of an ended row is over; whether it is in history.
+    Appended(Box<Archive>, bool),
+    /// It is time to append it again, if there still is such a row.
+    ArchiveAgain(Box<Archive>),
 }
 
 /// Hands something to a gateway, in this order: commands come to a device as they were given.
@@ -103,16 +107,42 @@ pub(super) async fn forget(shared: Arc<Shared>, device: DeviceKey) -> EffectDone
     EffectDone::Input(Box::new(Input::Archived(vec![StateKey::Removal(device)])))
 }
 
-/// Appends an ended row to history until it is there.
-pub(super) async fn archive(shared: Arc<Shared>, key: StateKey, append: Append) -> EffectDone {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-    loop {
-        match shared.store.append(vec![append.clone()]).await {
-            Ok(()) => return EffectDone::Input(Box::new(Input::Archived(vec![key]))),
-            Err(error) => {
-                tracing::warn!(?key, %error, "an ended row could not be archived");
-                backoff.pause().await;
-            }
+/// An ended row on its way to history.
+pub(super) struct Archive {
+    pub(super) key: StateKey,
+    pub(super) row: Append,
+    backoff: Backoff,
+}
+
+impl Archive {
+    pub(super) fn new(key: StateKey, row: Append) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        Self { key, row, backoff }
+    }
+
+    /// Whose it is.
+    pub(super) fn device(&self) -> &DeviceKey {
+        match &self.row {
+            Append::Reading(row) => &row.device,
+            Append::Event(row) => &row.device,
+            Append::Command(row) => &row.device,
+            Append::Alarm(row) => &row.device,
+            Append::Notification(row) => &row.device,
         }
     }
+}
+
+/// Appends an ended row to history, once.
+pub(super) async fn archive(shared: Arc<Shared>, archive: Archive) -> EffectDone {
+    let result = shared.store.append(vec![archive.row.clone()]).await;
+    if let Err(error) = &result {
+        tracing::warn!(key = ?archive.key, %error, "an ended row could not be archived");
+    }
+    EffectDone::Appended(Box::new(archive), result.is_ok())
+}
+
+/// Lets an archive that failed wait for its next time.
+pub(super) async fn archive_later(mut archive: Box<Archive>) -> EffectDone {
+    archive.backoff.pause().await;
+    EffectDone::ArchiveAgain(archive)
 }

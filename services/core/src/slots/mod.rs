@@ -2,6 +2,7 @@
 
 mod actor;
 mod effects;
+mod removals;
 
 use std::sync::Arc;
 

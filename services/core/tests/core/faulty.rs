@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use stoker_domain::ports::store::{
     AlarmsQuery, Append, Change, ClaimOutcome, CommandsQuery, CommitOutcome, EventsQuery, NotificationsQuery,
     PointsQuery, RegistryKey, RegistryRow, SlotHead, StateRow, Store, StoreError, SwapOutcome, Version,
@@ -26,6 +27,20 @@ pub(crate) struct Faulty {
     cut: AtomicBool,
     /// The process never gets so far as to remove a device's history.
     forgets: bool,
+    /// About the bytes of the greatest commit.
+    heaviest: AtomicUsize,
+    /// Ended commands are not taken.
+    refuses_archives: AtomicBool,
+    /// What became of ended commands and removed devices.
+    steps: Mutex<Vec<Step>>,
+}
+
+/// What became of an ended command, or of a removed device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Refused,
+    Archived,
+    Forgotten,
 }
 
 impl Faulty {
@@ -36,6 +51,9 @@ impl Faulty {
             held: watch::Sender::new(false),
             cut: AtomicBool::new(false),
             forgets: true,
+            heaviest: AtomicUsize::new(0),
+            refuses_archives: AtomicBool::new(false),
+            steps: Mutex::default(),
         }
     }
 
@@ -52,6 +70,21 @@ impl Faulty {
     /// From now on nobody is reached: everything fails.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes no ended command, or takes them again.
+    pub(crate) fn refuse_archives(&self, refuses: bool) {
+        self.refuses_archives.store(refuses, Ordering::SeqCst);
+    }
+
+    /// What became of ended commands and removed devices, in order.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        self.steps.lock().clone()
+    }
+
+    /// About the bytes of the greatest commit that was asked of it.
+    pub(crate) fn heaviest_commit(&self) -> usize {
+        self.heaviest.load(Ordering::SeqCst)
     }
 
     /// Holds appends up, or lets them go.
@@ -94,14 +127,33 @@ macro_rules! hand_on {
                 if batch.iter().any(damaged) {
                     return Err(StoreError::Corrupt("newest points of a device".to_owned()));
                 }
-                self.inner.append(batch).await
+                let is_archive = batch.iter().any(|item| matches!(item, Append::Command(_)));
+                if is_archive && self.refuses_archives.load(Ordering::SeqCst) {
+                    self.steps.lock().push(Step::Refused);
+                    return Err(StoreError::Overloaded("told to be".to_owned()));
+                }
+                self.inner.append(batch).await?;
+                if is_archive {
+                    self.steps.lock().push(Step::Archived);
+                }
+                Ok(())
             }
 
             async fn forget_device(&self, device: &DeviceKey) -> Result<(), StoreError> {
                 if !self.forgets {
                     std::future::pending::<()>().await;
                 }
-                self.inner.forget_device(device).await
+                self.inner.forget_device(device).await?;
+                self.steps.lock().push(Step::Forgotten);
+                Ok(())
+            }
+
+            async fn commit(&self, slot: Slot, epoch: SlotEpoch, changes: Vec<Change>) -> CommitOutcome {
+                self.heaviest.fetch_max(changes.iter().map(Change::weight).sum(), Ordering::SeqCst);
+                if self.cut.load(Ordering::SeqCst) {
+                    return Failing::failed();
+                }
+                self.inner.commit(slot, epoch, changes).await
             }
 
             $(async fn $name(&self, $($arg: $of),*) -> $answer {
@@ -118,7 +170,6 @@ hand_on! {
     claim(slot: Slot, owner: &MemberId, seen: SlotEpoch) -> Result<ClaimOutcome, StoreError>;
     head(slot: Slot) -> Result<SlotHead, StoreError>;
     load(slot: Slot) -> Result<Vec<StateRow>, StoreError>;
-    commit(slot: Slot, epoch: SlotEpoch, changes: Vec<Change>) -> CommitOutcome;
     release(slot: Slot, epoch: SlotEpoch) -> CommitOutcome;
     member_put(member: MemberRow) -> Result<(), StoreError>;
     members() -> Result<Vec<MemberRow>, StoreError>;

@@ -15,3 +15,4 @@ mod readings;
 mod removal;
 mod sessions;
 mod several;
+mod weight;

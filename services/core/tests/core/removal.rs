@@ -1,14 +1,17 @@
 //! Devices that are removed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stoker_domain::ports::store::{Append, StateRow, Store};
 use stoker_domain::{Point, Reading, Value};
-use stoker_proto::core::v1::{GetDeviceRequest, RemoveDeviceRequest};
+use stoker_proto::core::v1::{
+    CancelCommandRequest, CreateCommandRequest, GetDeviceRequest, RemoveDeviceRequest,
+};
 use stoker_proto::problem::ProblemKind;
 
 use super::eventually::eventually;
-use super::faulty::Faulty;
+use super::faulty::{Faulty, Step};
 use super::platform::{Disk, Platform, device_ref, key};
 
 async fn report(store: &dyn Store) {
@@ -65,4 +68,65 @@ async fn what_a_killed_process_did_not_forget_is_forgotten_before_a_device_of_th
     })
     .await;
     assert!(is_forgotten(&*disk.store).await);
+}
+
+/// Makes a command of the device, and ends it.
+async fn end_a_command(platform: &Platform) {
+    let request = CreateCommandRequest {
+        device: device_ref("boiler-1"),
+        method: "reset".to_owned(),
+        ..CreateCommandRequest::default()
+    };
+    let command =
+        platform.portal.clone().create_command(request).await.unwrap().into_inner().command.unwrap();
+    let request = CancelCommandRequest { organization: "default".to_owned(), id: command.id };
+    platform.portal.clone().cancel_command(request).await.unwrap();
+}
+
+/// Time in which what is to be done wrongly would be.
+async fn wait() {
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_is_forgotten_only_when_nothing_of_it_is_on_its_way_to_history() {
+    let disk = Disk::new();
+    let store = Arc::new(Faulty::new(disk.store.clone()));
+    let platform = Platform::start(store.clone()).await;
+    platform.create("boiler-1", "token-of-boiler-1").await.unwrap();
+    store.hold(true);
+    end_a_command(&platform).await;
+    let mut portal = platform.portal.clone();
+    let removing = tokio::spawn(async move { portal.remove_device(remove()).await });
+    wait().await;
+    store.hold(false);
+    removing.await.unwrap().unwrap();
+    assert_eq!(store.steps(), [Step::Archived, Step::Forgotten]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_archived_is_not_once_its_device_is_removed() {
+    let disk = Disk::new();
+    let store = Arc::new(Faulty::new(disk.store.clone()));
+    let platform = Platform::start(store.clone()).await;
+    platform.create("boiler-1", "token-of-boiler-1").await.unwrap();
+    store.refuse_archives(true);
+    end_a_command(&platform).await;
+    eventually("it is tried again", || async { (store.steps().len() > 1).then_some(()) }).await;
+    platform.portal.clone().remove_device(remove()).await.unwrap();
+    assert_eq!(store.steps().last(), Some(&Step::Forgotten));
+    store.refuse_archives(false);
+    wait().await;
+    assert_eq!(store.steps().last(), Some(&Step::Forgotten));
+
+    platform.create("boiler-1", "token-of-boiler-1").await.unwrap();
+    store.refuse_archives(true);
+    end_a_command(&platform).await;
+    let before = store.steps().len();
+    eventually("it is tried again", || async { (store.steps().len() > before).then_some(()) }).await;
+    store.refuse_archives(false);
+    let archived = || async { (store.steps().last() == Some(&Step::Archived)).then_some(()) };
+    eventually("what is not removed is archived in the end", archived).await;
 }
