@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 /// What `/metrics` said at one moment.
 #[derive(Debug, Clone)]
 pub struct Metrics(HashMap<String, f64>);
 
 impl Metrics {
+    pub(crate) fn parse(text: &str) -> Self {
+        Self::sum(&[text.to_owned()])
+    }
+
     /// Of several processes, what they say together.
     pub(crate) fn sum(texts: &[String]) -> Self {
         let mut sums = HashMap::new();
@@ -21,15 +25,23 @@ impl Metrics {
         Self(sums)
     }
 
-    /// A number by its name without the prefix `stoker_` and, for a counter, without the ending `_total`.
+    /// A number by its name without the prefix `stoker_` and, for a counter, without the ending `_total`: the sum of all
+    /// its series, or one of them where labels in braces follow.
     ///
     /// # Errors
     /// There is none of that name.
     pub fn get(&self, name: &str) -> Result<u64> {
-        let names = [format!("stoker_{name}"), format!("stoker_{name}_total")];
-        let value = names.iter().find_map(|name| self.0.get(name));
+        let (bare, labels) = name.split_once('{').map_or((name, None), |(bare, labels)| (bare, Some(labels)));
+        let names = [format!("stoker_{bare}"), format!("stoker_{bare}_total")];
+        let is_meant = |series: &str| {
+            let (bare, of) = series.split_once('{').map_or((series, None), |(bare, of)| (bare, Some(of)));
+            names.iter().any(|name| name == bare) && (labels.is_none() || labels == of)
+        };
+        let values: Vec<f64> =
+            self.0.iter().filter(|(series, _)| is_meant(series)).map(|(_, value)| *value).collect();
+        anyhow::ensure!(!values.is_empty(), "there is no metric {name}");
         // Counters are exact up to 2^53, which is more than any test counts.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        value.map(|value| *value as u64).with_context(|| format!("there is no metric {name}"))
+        Ok(values.iter().sum::<f64>() as u64)
     }
 }

@@ -78,7 +78,11 @@ async fn devices_report_and_obey_over_ws_and_wss_with_every_client_and_version()
     }
     let metrics = platform.metrics().await?;
     for (transport, open) in [("mqtt", 0), ("mqtts", 0), ("ws", 4), ("wss", 4)] {
-        assert_eq!(metrics.get(&format!("gateway_connections_{transport}"))?, open, "{transport}");
+        assert_eq!(
+            metrics.get(&format!("gateway_connections{{transport=\"{transport}\"}}"))?,
+            open,
+            "{transport}"
+        );
     }
     platform.kill9()?;
     for (_, device, _) in &mut devices {
@@ -344,7 +348,7 @@ async fn who_does_not_get_to_connect_is_closed_wherever_it_stops() -> Result<()>
         assert_eq!(raw.closed().await?, LastWords { packets: Vec::new(), code: Some(1008) });
     }
     let none = eventually("none is left", || async {
-        let open = platform.metrics().await?.get("gateway_connections_ws")?;
+        let open = platform.metrics().await?.get("gateway_connections{transport=\"ws\"}")?;
         Ok((open == 0).then_some(()))
     });
     none.await

@@ -5,10 +5,12 @@ mod backoff;
 mod callers;
 mod cluster;
 mod credentials;
+mod observed;
 mod seen;
 mod services;
 mod shared;
 mod slots;
+mod stats;
 mod tasks;
 mod waiters;
 
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use cluster::{Owners, Peers, Routes};
 use credentials::Credentials;
+use observed::{ObservedBus, ObservedStore};
 use shared::Shared;
 use slots::Slots;
 use tasks::Tasks;
@@ -62,6 +65,8 @@ pub struct CoreConfig {
     pub membership: Membership,
     /// Where to say how it goes.
     pub health: Health,
+    /// Where to count.
+    pub stats: Arc<CoreStats>,
 }
 
 /// Why a core could not start.
@@ -113,10 +118,13 @@ impl Core {
     /// # Errors
     /// When the store does not answer or a slot belongs to somebody else.
     pub async fn start(config: CoreConfig, shutdown: CancellationToken) -> Result<Self, CoreError> {
-        let CoreConfig { store, bus, clock, settings, member, membership, health } = config;
-        let shared = Arc::new(Shared::new(store.clone(), bus, clock, settings, member));
+        let CoreConfig { store, bus, clock, settings, member, membership, health, stats } = config;
+        let store: Arc<dyn Store> = Arc::new(ObservedStore { store, stats: stats.clone() });
+        let bus = Arc::new(ObservedBus { bus, clock, stats: stats.clone() });
+        let shared = Arc::new(Shared::new(store.clone(), bus, clock, settings, member, stats));
         shared.reload_subscriptions().await?;
         let slots = Slots::new();
+        shared.stats.watches(&slots);
         let (mut routes, alone) = (Routes::new(shared.clone(), slots.clone()), membership.is_alone());
         let link = membership.link();
         let (owners, wanted, mut settled) =
@@ -224,3 +232,4 @@ pub use services::member::Members;
 pub use services::notifier::Notifiers;
 pub use services::peer::PeerCores;
 pub use services::portal::Portals;
+pub use stats::{CoreSnapshot, CoreStats};

@@ -11,6 +11,7 @@ use stoker_telemetry::Clock;
 
 use crate::cluster::{LiveGateways, Roster};
 use crate::seen::Seen;
+use crate::stats::CoreStats;
 use crate::waiters::CommandWaiters;
 
 /// What all parts of a core share.
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) waiters: CommandWaiters,
     pub(crate) roster: Roster,
     pub(crate) gateways: LiveGateways,
+    pub(crate) stats: Arc<CoreStats>,
     subscriptions: RwLock<Arc<Subscriptions>>,
 }
 
@@ -36,6 +38,7 @@ impl Shared {
         clock: Clock,
         settings: Settings,
         member: MemberId,
+        stats: Arc<CoreStats>,
     ) -> Self {
         Self {
             store,
@@ -48,6 +51,7 @@ impl Shared {
             waiters: CommandWaiters::default(),
             roster: Roster::default(),
             gateways: LiveGateways::default(),
+            stats,
             subscriptions: RwLock::new(Arc::new(Subscriptions::default())),
         }
     }
@@ -71,6 +75,7 @@ impl Shared {
     /// Something is committed: whoever waits for a command and the live feed may know.
     pub(crate) fn told(&self, activity: Activity) {
         if let Activity::Command(command) = &activity {
+            self.stats.command(command);
             tracing::debug!(device = %command.device, command = %command.id, state = command.state.as_str(), "command");
             if command.state.is_final() {
                 self.waiters.ended(command);

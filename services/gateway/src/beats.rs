@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use stoker_domain::machine::HeldSession;
 use stoker_domain::model::{Slot, SlotEpoch};
+use stoker_link::Channel;
 use stoker_link::{Cores, Link};
 use stoker_proto::convert;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
@@ -20,7 +21,6 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::shared::Shared;
 

@@ -28,12 +28,12 @@ use std::time::Duration;
 use stoker_domain::model::MemberId;
 use stoker_domain::payload::PayloadLimits;
 use stoker_domain::ports::bus::{Bus, BusError};
+use stoker_link::Channel;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_protocol::session::Limits;
 use stoker_telemetry::{Clock, Health, Supervisor, TaskDied};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 pub use beats::Beats;
 pub use stats::{GatewayStats, StatsSnapshot};

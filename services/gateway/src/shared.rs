@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use stoker_domain::model::{EventId, MemberId, Millis};
 use stoker_domain::payload::PayloadLimits;
+use stoker_link::Channel;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_protocol::session::Limits;
 use stoker_telemetry::{Clock, Health};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tonic::transport::Channel;
 
 use crate::GatewayConfig;
 use crate::beats::{Announced, Beats};
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) announced: Announced,
     pub(crate) started_at: Millis,
-    pub(crate) uplink: Uplink,
+    pub(crate) uplink: Arc<Uplink>,
     pub(crate) refusals: Refusals,
     pub(crate) rejections: Rejections,
     pub(crate) connections: TaskTracker,
@@ -49,6 +49,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(config: GatewayConfig, stats: Arc<GatewayStats>) -> (Self, Option<Beats>) {
+        let uplink = Arc::clone(stats.uplink.get_or_init(Arc::default));
         let shared = Self {
             core: config.core,
             readings: config.readings,
@@ -61,7 +62,7 @@ impl Shared {
             registry: Registry::default(),
             announced: Announced::default(),
             started_at: config.clock.now_ms(),
-            uplink: Uplink::default(),
+            uplink,
             refusals: Refusals::default(),
             rejections: Rejections::default(),
             connections: TaskTracker::new(),

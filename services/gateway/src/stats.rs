@@ -1,8 +1,12 @@
 //! What a gateway counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use stoker_telemetry::{Histogram, HistogramSnapshot, LATENCY};
 
 use crate::transport::Door;
+use crate::uplink::Uplink;
 
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -10,6 +14,8 @@ macro_rules! stats {
         #[derive(Debug, Default)]
         pub struct GatewayStats {
             $(pub(crate) $name: AtomicU64,)+
+            pub(crate) acknowledged: Acknowledged,
+            pub(crate) uplink: OnceLock<Arc<Uplink>>,
         }
 
         /// The counters at one moment.
@@ -63,11 +69,40 @@ stats! {
     topics_rejected,
     /// Commands written to devices.
     commands_sent,
-    /// Microseconds between a reading's arrival and its answer, summed.
-    stored_micros,
+}
+
+/// The time from the arrival of a publish until it may be acknowledged, by what was published.
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) readings: Histogram,
+    pub(crate) messages: Histogram,
+}
+
+impl Default for Acknowledged {
+    fn default() -> Self {
+        Self { readings: Histogram::new(LATENCY), messages: Histogram::new(LATENCY) }
+    }
 }
 
 impl GatewayStats {
+    /// From the arrival of readings until they were stored, with whatever quality of service they came.
+    #[must_use]
+    pub fn readings_acknowledged(&self) -> HistogramSnapshot {
+        self.acknowledged.readings.snapshot()
+    }
+
+    /// The same of events, attributes, requests and replies.
+    #[must_use]
+    pub fn messages_acknowledged(&self) -> HistogramSnapshot {
+        self.acknowledged.messages.snapshot()
+    }
+
+    /// How many readings wait for core now, and how many bytes they weigh.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        self.uplink.get().map_or((0, 0), |uplink| uplink.waiting())
+    }
+
     fn open(&self, door: Door) -> &AtomicU64 {
         match door {
             Door::Mqtt => &self.connections_mqtt,

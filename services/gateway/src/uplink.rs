@@ -1,6 +1,7 @@
 //! The lane of readings: one stream to core. What comes while a batch is under way forms the next one; no timer.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,19 @@ pub(crate) struct Uplink {
     some: Notify,
 }
 
+impl fmt::Debug for Uplink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Uplink").field(&self.waiting()).finish()
+    }
+}
+
 impl Uplink {
+    /// How many readings wait, and how many bytes they weigh.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let pending = self.pending.lock();
+        (pending.readings.len(), pending.bytes)
+    }
+
     /// Hands a reading over. False: core is not there or cannot keep up; nothing was taken.
     pub(crate) fn put(
         &self,
@@ -164,16 +177,19 @@ fn fail(shared: &Shared, again: &mut VecDeque<Batch>) {
 
 /// Between half of it and all of it.
 pub(crate) fn jittered(pause: Duration) -> Duration {
-    let random = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
-    pause.mul_f64(1.0 - random / 2.0)
+    stoker_domain::pause::jittered(pause, getrandom::u32().unwrap_or(u32::MAX))
 }
 
 fn settle(shared: &Shared, waiting: Vec<Waiting>, stored: bool) {
     let outcome = if stored { PublishOutcome::Stored } else { PublishOutcome::StoreUnavailable };
-    let (mut count, mut dropped, mut micros) = (0, 0, 0);
+    let (mut count, mut dropped) = (0, 0);
+    let now = Instant::now();
+    let mut times = shared.stats.acknowledged.readings.batch();
     for Waiting { who, since, .. } in waiting {
         count += 1;
-        micros += u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if stored {
+            times.time(now.saturating_duration_since(since));
+        }
         match who {
             Some((handle, token)) => handle.mailbox.answer(token, outcome),
             None => dropped += u64::from(!stored),
@@ -181,7 +197,6 @@ fn settle(shared: &Shared, waiting: Vec<Waiting>, stored: bool) {
     }
     if stored {
         stats::add(&shared.stats.readings_stored, count);
-        stats::add(&shared.stats.stored_micros, micros);
     }
     stats::add(&shared.stats.readings_dropped, dropped);
 }

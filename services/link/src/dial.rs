@@ -13,10 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Endpoint, Uri};
 use tonic::{Code, Status};
 
-use crate::{Cores, WINDOW};
+use crate::{CallStats, Channel, Cores, WINDOW};
 
 /// A connection is there within this time, or it is tried elsewhere.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -74,6 +74,7 @@ impl fmt::Display for NoConnection {
 #[derive(Clone)]
 pub struct Link {
     dial: Dial,
+    stats: Arc<CallStats>,
 }
 
 async fn dial(dial: Dial, address: String) -> io::Result<Box<dyn Wire>> {
@@ -153,7 +154,13 @@ impl Link {
     /// Connections are made by `dial`.
     #[must_use]
     pub fn new(dial: Dial) -> Self {
-        Self { dial }
+        Self { dial, stats: Arc::default() }
+    }
+
+    /// What its calls cost.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<CallStats> {
+        &self.stats
     }
 
     /// A channel to the core at this address.
@@ -164,7 +171,7 @@ impl Link {
             let dialed = dial(link.clone(), address.clone());
             async move { dialed.await.map(TokioIo::new).map_err(NoConnection) }
         });
-        endpoint().connect_with_connector_lazy(connect)
+        Channel::new(endpoint().connect_with_connector_lazy(connect), self.stats.clone())
     }
 
     /// A channel to any of these cores: whenever it has to connect, to the next one that can be reached.
@@ -187,6 +194,6 @@ impl Link {
                 Err(NoConnection(last))
             }
         });
-        endpoint().connect_with_connector_lazy(connect)
+        Channel::new(endpoint().connect_with_connector_lazy(connect), self.stats.clone())
     }
 }

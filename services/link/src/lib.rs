@@ -1,12 +1,14 @@
 //! The way from one service to the cores. There may be one or several; any of them answers for every device, so that a
-//! connection to one of those that are there is all that is needed.
+//! connection to one of those that are there is all that is needed. Each call is measured and carries its trace.
 
+mod calls;
 mod cores;
 mod dial;
 mod incoming;
 mod role;
 mod tls;
 
+pub use calls::{Answering, CallStats, Calls, Channel};
 pub use cores::Cores;
 pub use dial::{Dial, Dialed, Link, NoConnection, Wire, tcp};
 pub use incoming::{Accepted, Incoming};

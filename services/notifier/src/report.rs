@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use stoker_domain::AttemptResult;
+use stoker_link::Channel;
 use stoker_proto::core::v1;
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
 use tokio::time::{sleep, timeout};
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::outcome::Outcome;

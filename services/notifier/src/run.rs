@@ -57,7 +57,7 @@ pub enum NotifierError {
 pub async fn run(
     config: NotifierConfig,
     bus: Arc<dyn Bus>,
-    core: NotifierServiceClient<tonic::transport::Channel>,
+    core: NotifierServiceClient<stoker_link::Channel>,
     shutdown: CancellationToken,
 ) -> Result<(), NotifierError> {
     Notifier::new(&config)?.run(bus, core, shutdown).await
@@ -124,7 +124,7 @@ impl Notifier {
     pub async fn run(
         self,
         bus: Arc<dyn Bus>,
-        core: NotifierServiceClient<tonic::transport::Channel>,
+        core: NotifierServiceClient<stoker_link::Channel>,
         shutdown: CancellationToken,
     ) -> Result<(), NotifierError> {
         let Self { limits, desk } = self;
@@ -147,7 +147,7 @@ impl Notifier {
 struct Context {
     limits: NotifierLimits,
     desk: Desk,
-    core: NotifierServiceClient<tonic::transport::Channel>,
+    core: NotifierServiceClient<stoker_link::Channel>,
     /// Nothing new is begun.
     stopping: CancellationToken,
 }

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{FieldError, PROBLEM_JSON, Problem};
-use crate::{App, PortalError, PortalLimits, layers};
+use crate::{App, PortalError, PortalLimits, PortalStats, layers};
 use crate::{alarms, attributes, auth, commands, devices, events, import, notifications, page, status};
 use crate::{subscriptions, telemetry};
 
@@ -72,7 +72,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(status::show))
 }
 
-pub(crate) fn assemble(app: App, limits: PortalLimits) -> Result<Router, PortalError> {
+pub(crate) fn assemble(app: App, limits: PortalLimits, stats: PortalStats) -> Result<Router, PortalError> {
     let (api, mut openapi) = described().split_for_parts();
     complete(&mut openapi);
     let description = Bytes::from(serde_json::to_vec(&openapi).map_err(PortalError::Description)?);
@@ -96,7 +96,7 @@ pub(crate) fn assemble(app: App, limits: PortalLimits) -> Result<Router, PortalE
         .layer(middleware::from_fn(layers::catch))
         .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(limits.requests)), layers::admit))
         .layer(middleware::from_fn(layers::harden))
-        .layer(middleware::from_fn(layers::identify)))
+        .layer(middleware::from_fn_with_state(stats, layers::identify)))
 }
 
 async fn wrong_method(request: Request) -> Problem {

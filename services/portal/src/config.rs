@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use stoker_domain::OrganizationId;
 
+use crate::PortalStats;
+
 /// What a portal needs to know.
 #[derive(Clone)]
 pub struct PortalConfig {
@@ -19,6 +21,8 @@ pub struct PortalConfig {
     pub https: bool,
     /// Bounds.
     pub limits: PortalLimits,
+    /// Where to count.
+    pub stats: PortalStats,
 }
 
 /// How much at once, and how long.
@@ -59,6 +63,7 @@ impl PortalConfig {
             hostname: None,
             https: false,
             limits: PortalLimits::default(),
+            stats: PortalStats::default(),
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
+use stoker_link::Channel;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use stoker_proto::core::v1::{self as wire};
 use stoker_proto::problem::ProblemKind;
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
 use crate::layers::REQUEST_ID;

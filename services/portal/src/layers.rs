@@ -1,4 +1,4 @@
-//! What every request passes: its id, its line in the log, the headers of every answer, the bound on how many there
+//! What every request passes: its id, its trace, its time, its line in the log, the headers of every answer, the bound on how many there
 //! are, and the net under panics.
 
 use std::panic::AssertUnwindSafe;
@@ -10,9 +10,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, header};
+use stoker_telemetry::trace::{self, Remote};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
+use tracing::field::Empty;
 
+use crate::PortalStats;
 use crate::problem::Problem;
 
 /// The header that carries a request's id, in and out.
@@ -25,7 +28,7 @@ tokio::task_local! {
 
 /// Gives the request an id, logs it and puts the id into the answer. The query stays out of the log: it may hold what
 /// people search for.
-pub(crate) async fn identify(request: Request, next: Next) -> Response {
+pub(crate) async fn identify(State(stats): State<PortalStats>, request: Request, next: Next) -> Response {
     let id = request
         .headers()
         .get(&X_REQUEST_ID)
@@ -38,12 +41,22 @@ pub(crate) async fn identify(request: Request, next: Next) -> Response {
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", id = %id, %method, route = %route);
+    let span = tracing::info_span!(
+        "request", otel.name = %format_args!("{method} {route}"), otel.kind = "server", request_id = %id,
+        http.request.method = %method, http.route = %route, http.response.status_code = Empty
+    );
+    let parent = request.headers().get(trace::HEADER).and_then(|value| value.to_str().ok());
+    if let Some(parent) = parent.and_then(Remote::parse) {
+        parent.is_parent_of(&span);
+    }
     let header = HeaderValue::from_str(&id);
     let started = Instant::now();
     let mut response = REQUEST_ID.scope(id, next.run(request)).instrument(span.clone()).await;
-    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), elapsed_ms, "answered"));
+    let (elapsed, status) = (started.elapsed(), response.status());
+    stats.answered(&method, &route, status, elapsed.as_secs_f64());
+    span.record("http.response.status_code", status.as_u16());
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    span.in_scope(|| tracing::debug!(status = status.as_u16(), elapsed_ms, "answered"));
     if let Ok(header) = header {
         response.headers_mut().insert(X_REQUEST_ID, header);
     }

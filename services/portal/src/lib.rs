@@ -21,6 +21,7 @@ mod notifications;
 mod page;
 mod problem;
 mod server;
+mod stats;
 mod status;
 mod subscriptions;
 mod telemetry;
@@ -29,14 +30,15 @@ mod time;
 use std::sync::Arc;
 
 use stoker_domain::{DeviceId, OrganizationId};
+use stoker_link::Channel;
 use stoker_proto::core::v1::DeviceRef;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 pub use config::{PortalConfig, PortalLimits};
+pub use stats::PortalStats;
 
 /// Why a portal cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +94,7 @@ pub fn router(
         https: config.https,
         imports: Arc::new(Semaphore::new(config.limits.imports)),
     };
-    api::assemble(app, config.limits)
+    api::assemble(app, config.limits, config.stats.clone())
 }
 
 /// Serves HTTP/1.1 on `listener` until `shutdown`, then lets open requests end for [`PortalLimits::drain`].

@@ -116,7 +116,13 @@ enum ConfigCommand {
 fn main() -> ExitCode {
     // Wrong use ends here, with 2.
     let arguments = Arguments::parse();
-    init_logs(LogFormat::Auto, "info");
+    // Services begin to log once they know their configuration.
+    if !matches!(
+        arguments.command,
+        Command::Up(_) | Command::Core(_) | Command::Gateway(_) | Command::Notifier(_) | Command::Portal(_)
+    ) {
+        init_logs(LogFormat::Auto, "info");
+    }
     // One provider of cryptography in the process; with two, rustls would not know which.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         tracing::warn!("a provider of cryptography was installed already");

@@ -1,13 +1,21 @@
 //! Logs, metrics, health and the private port: the same in every service.
 
 mod clock;
+mod expose;
+mod histogram;
 mod logs;
 mod private;
+mod process;
 mod supervisor;
+pub mod trace;
 
 pub use clock::Clock;
-pub use logs::{LogFormat, init_logs};
+pub use expose::{Exposition, Labels, Of};
+pub use histogram::{Histogram, HistogramBatch, HistogramSnapshot, LATENCY, SIZES, STAGES};
+pub use logs::{LogFormat, init_logs, init_logs_and_traces};
 pub use private::{PrivatePort, PrivatePortError};
+pub use process::ProcessMetrics;
 pub use supervisor::{Health, Supervisor, TaskDied};
+pub use trace::{OtlpConfig, TraceError, TraceExport, TraceStats};
 
 pub use prometheus_client as metrics;

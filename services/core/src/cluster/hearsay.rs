@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stoker_domain::model::{DeviceKey, MemberId, Millis, Slot};
+use stoker_link::Channel;
 use stoker_proto::convert;
 use stoker_proto::core::v1::peer_service_client::PeerServiceClient;
 use stoker_proto::core::v1::{HeardDevice, HeardRequest};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use super::Routes;
 use crate::shared::Shared;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use stoker_link::Channel;
 use stoker_link::Link;
-use tonic::transport::Channel;
 
 /// Connections that are kept; more are there only after many cores came and went.
 const KEPT: usize = 256;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use stoker_domain::model::{MemberId, Slot};
+use stoker_link::Channel;
 use stoker_link::NoConnection;
 use stoker_proto::problem::ProblemKind;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::peers::Peers;

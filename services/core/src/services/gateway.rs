@@ -9,6 +9,7 @@ use stoker_domain::machine::{
     SessionReport,
 };
 use stoker_domain::model::{CommandId, DeviceKey, EndReason, Millis, SessionInfo, Slot};
+use stoker_link::Channel;
 use stoker_link::MESSAGE_MOST;
 use stoker_proto::convert::{self, WireError};
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
@@ -18,7 +19,6 @@ use stoker_proto::core::v1::report_session_request::Report as Session;
 use stoker_proto::core::v1::{self as wire, credential};
 use stoker_proto::problem::ProblemKind;
 use tokio::sync::oneshot;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{credential_status, readings, slot_status, wrong_reply};

@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use stoker_domain::model::{SLOT_COUNT, Slot};
+use stoker_link::Channel;
 use stoker_proto::problem::ProblemKind;
 use tokio::time::{Instant, timeout};
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::backoff::Backoff;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use stoker_domain::model::MemberRow;
+use stoker_link::Channel;
 use stoker_link::MESSAGE_MOST;
 use stoker_proto::convert;
 use stoker_proto::core::v1 as wire;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use stoker_proto::core::v1::portal_service_server::PortalService;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::lists::{self, Coverage};

@@ -56,6 +56,12 @@ pub(crate) struct Slots {
     places: Arc<RwLock<Vec<Option<Place>>>>,
 }
 
+impl std::fmt::Debug for Slots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Slots").field(&self.owned()).finish()
+    }
+}
+
 impl Slots {
     /// None is owned yet.
     pub(crate) fn new() -> Self {
@@ -86,6 +92,12 @@ impl Slots {
             .zip(places.iter())
             .filter_map(|(slot, place)| Some((slot, place.as_ref()?.epoch)))
             .collect()
+    }
+
+    /// Requests that wait for the slots of this process.
+    pub(crate) fn waiting(&self) -> usize {
+        let places = self.places.read();
+        places.iter().flatten().map(|place| place.mailbox.max_capacity() - place.mailbox.capacity()).sum()
     }
 
     /// In which epoch this process owns the slot.

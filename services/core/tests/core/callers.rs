@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Server;
 use tonic::{Code, Status};
 
 use super::platform::Disk;
@@ -73,6 +73,7 @@ async fn a_service_is_closed_to_roles_that_have_no_business_with_it() {
         member: MemberId::new("m0000000000000001").unwrap(),
         membership: Membership::Alone,
         health: Health::new(),
+        stats: Arc::default(),
     };
     let core = Core::start(config, end.clone()).await.unwrap();
     let (door, incoming) = mpsc::channel(16);

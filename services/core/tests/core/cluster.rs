@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use stoker_domain::Slot;
 use stoker_domain::ports::store::Store;
+use stoker_link::Channel;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use stoker_proto::core::v1::{
     CreateDeviceRequest, GetAttributesRequest, GetDeviceRequest, GetStatusRequest, ListDevicesRequest,
@@ -12,7 +13,6 @@ use stoker_proto::core::v1::{
 };
 use stoker_proto::problem::ProblemKind;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::eventually::eventually;
 use crate::platform::{Disk, device_ref};

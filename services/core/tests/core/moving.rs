@@ -5,13 +5,13 @@ use std::sync::Arc;
 use stoker_bus::InProcessBus;
 use stoker_domain::ports::bus::Bus;
 use stoker_domain::{MemberId, Settings};
+use stoker_link::Channel;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use stoker_proto::core::v1::{
     Command, CommandState, ConnectionState, CreateCommandRequest, CreateDeviceRequest, GetCommandRequest,
     GetDeviceRequest, ListAlarmsRequest, ListPointsRequest, Order,
 };
 use stoker_protocol::codec::ReasonCode;
-use tonic::transport::Channel;
 
 use crate::device::{Device, Heard, Login};
 use crate::eventually::eventually;

@@ -13,6 +13,7 @@ use stoker_domain::ports::bus::Bus;
 use stoker_domain::ports::store::Store;
 use stoker_domain::{DeviceId, DeviceKey, MemberId, OrganizationId, Settings};
 use stoker_gateway::{GatewayConfig, GatewayStats, Listener};
+use stoker_link::Channel;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use stoker_proto::core::v1::{CreateDeviceRequest, DeviceRef};
@@ -27,7 +28,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint, Server, Uri};
+use tonic::transport::{Endpoint, Server, Uri};
 
 /// Longer than anything here takes; only what hangs runs into it.
 pub(crate) const WITHIN: Duration = Duration::from_secs(30);
@@ -90,6 +91,7 @@ impl Platform {
             member: member.clone(),
             membership: Membership::Alone,
             health: health.clone(),
+            stats: Arc::default(),
         };
         let core = Core::start(config, end.clone()).await.unwrap();
         let mut tasks = JoinSet::new();
@@ -150,5 +152,5 @@ fn serve(services: CoreServices, end: CancellationToken, tasks: &mut JoinSet<()>
             Ok::<_, io::Error>(TokioIo::new(client))
         }
     });
-    Endpoint::from_static("http://core.test").connect_with_connector_lazy(connect)
+    Endpoint::from_static("http://core.test").connect_with_connector_lazy(connect).into()
 }

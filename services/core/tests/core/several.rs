@@ -15,7 +15,7 @@ use stoker_domain::ports::bus::Bus;
 use stoker_domain::ports::store::Store;
 use stoker_domain::{MemberId, Settings};
 use stoker_gateway::{Beats, GatewayConfig, GatewayStats, Listener};
-use stoker_link::{Cores, Link, Wire};
+use stoker_link::{Channel, Cores, Link, Wire};
 use stoker_proto::core::v1::GetStatusRequest;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Server;
 
 use crate::eventually::eventually;
 use crate::platform::WITHIN;
@@ -101,6 +101,7 @@ impl One {
                 link: network.link(),
             },
             health: health.clone(),
+            stats: Arc::default(),
         };
         let core = Core::start(config, end.clone()).await.unwrap();
         let (door, connections) = mpsc::channel::<DuplexStream>(16);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use stoker_link::Channel;
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
 use stoker_proto::core::v1::notifier_service_server::{NotifierService, NotifierServiceServer};
 use stoker_proto::core::v1::{AttemptResult, ReportAttemptReply, ReportAttemptRequest};
@@ -12,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{Endpoint, Server};
 use tonic::{Code, Request, Response, Status};
 
 type Script = dyn Fn(usize) -> Result<(), Code> + Send + Sync;

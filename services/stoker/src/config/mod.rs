@@ -1,5 +1,6 @@
 //! One configuration: a YAML file, the environment over it, flags over both.
 
+mod telemetry;
 mod tls;
 mod yaml;
 
@@ -23,6 +24,7 @@ pub(crate) struct Configuration {
     pub(crate) bus: Bus,
     pub(crate) core: Core,
     pub(crate) attributes: Attributes,
+    pub(crate) telemetry: telemetry::Telemetry,
     /// `tls.…`, among the services.
     #[serde(deserialize_with = "tls::files")]
     pub(crate) tls: Option<TlsFiles>,

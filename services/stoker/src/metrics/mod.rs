@@ -1,66 +1,198 @@
-//! What the private port shows, read from each part's own counters when it is asked for.
+//! What the private port shows, read from each part's own counters when it is asked for. `docs/metrics.md` lists it.
 
 mod cassandra;
+mod core;
+mod embedded;
+mod gateway;
+mod in_process;
+mod notifier;
 mod rabbit;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
 
-use stoker_bus::{InProcessBus, RabbitBus};
+use stoker_bus::{RabbitSnapshot, Snapshot};
+use stoker_core::CoreStats;
 use stoker_gateway::GatewayStats;
+use stoker_link::CallStats;
 use stoker_notifier::NotifierStats;
-use stoker_store::{CassandraStore, EmbeddedStore};
+use stoker_portal::PortalStats;
+use stoker_store::{CassandraStats, Stats};
 use stoker_telemetry::metrics::collector::Collector;
-use stoker_telemetry::metrics::encoding::{DescriptorEncoder, EncodeMetric};
-use stoker_telemetry::metrics::metrics::counter::ConstCounter;
-use stoker_telemetry::metrics::metrics::gauge::ConstGauge;
+use stoker_telemetry::metrics::encoding::DescriptorEncoder;
 use stoker_telemetry::metrics::metrics::info::Info;
 use stoker_telemetry::metrics::registry::Registry;
+use stoker_telemetry::{Exposition, HistogramSnapshot, ProcessMetrics, TraceStats};
+
+/// What ours begin with. What the kernel knows of a process has names that all programs share.
+const PREFIX: &str = "stoker";
+
+/// Whose numbers the whole platform in one process shows.
+pub(crate) struct UpStats<'a, S, B> {
+    pub(crate) gateway: Arc<GatewayStats>,
+    pub(crate) core: Arc<CoreStats>,
+    pub(crate) store: S,
+    pub(crate) bus: B,
+    pub(crate) notifier: Arc<NotifierStats>,
+    pub(crate) portal: &'a PortalStats,
+    pub(crate) calls: &'a CallStats,
+}
 
 /// What a process shows: the counters of its parts.
 pub(crate) struct Metrics(Registry);
 
+/// Something that shows numbers when it is asked.
+struct Part<T>(T);
+
+impl<T> fmt::Debug for Part<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Part")
+    }
+}
+
+impl<T> Collector for Part<T>
+where
+    T: Fn(&mut Exposition<'_>) -> fmt::Result + Send + Sync + 'static,
+{
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        (self.0)(&mut Exposition(encoder))
+    }
+}
+
 impl Metrics {
-    /// Which version runs, and nothing else yet.
-    pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("stoker");
-        registry.register("build", "What runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+    /// Which version runs, in what kind of process, and nothing else yet.
+    fn new() -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessMetrics::new()));
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let build =
+            [("version", env!("CARGO_PKG_VERSION")), ("profile", profile), ("arch", std::env::consts::ARCH)];
+        let ours = registry.sub_registry_with_prefix(PREFIX);
+        ours.register("build", "What runs", Info::new(build.to_vec()));
         Self(registry)
     }
 
-    fn with(mut self, part: impl Collector) -> Self {
-        self.0.register_collector(Box::new(part));
+    fn with(mut self, part: impl Fn(&mut Exposition<'_>) -> fmt::Result + Send + Sync + 'static) -> Self {
+        self.0.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Part(part)));
         self
     }
 
     /// With a gateway's.
-    pub(crate) fn gateway(self, stats: Arc<GatewayStats>) -> Self {
-        self.with(Gateway(stats))
+    fn gateway(self, stats: Arc<GatewayStats>) -> Self {
+        self.with(move |to| gateway::show(to, &stats))
+    }
+
+    /// With a core's.
+    fn core(self, stats: Arc<CoreStats>) -> Self {
+        self.with(move |to| core::show(to, &stats.snapshot()))
     }
 
     /// With the embedded store's.
-    pub(crate) fn embedded_store(self, store: Arc<EmbeddedStore>) -> Self {
-        self.with(Embedded(store))
+    fn embedded_store(self, stats: impl Fn() -> Stats + Send + Sync + 'static) -> Self {
+        self.with(move |to| embedded::show(to, &stats()))
     }
 
     /// With those of the store on Cassandra.
-    pub(crate) fn cassandra(self, store: Arc<CassandraStore>) -> Self {
-        self.with(cassandra::Cassandra(store))
+    fn cassandra(self, stats: impl Fn() -> CassandraStats + Send + Sync + 'static) -> Self {
+        self.with(move |to| cassandra::show(to, &stats()))
     }
 
     /// With those of the bus in this process.
-    pub(crate) fn in_process_bus(self, bus: Arc<InProcessBus>) -> Self {
-        self.with(InProcess(bus))
+    fn in_process_bus(self, bus: impl Fn() -> Snapshot + Send + Sync + 'static) -> Self {
+        self.with(move |to| in_process::show(to, &bus()))
     }
 
     /// With those of the way to RabbitMQ.
-    pub(crate) fn rabbit(self, bus: RabbitBus) -> Self {
-        self.with(rabbit::Rabbit(bus))
+    fn rabbit(self, bus: impl Fn() -> RabbitSnapshot + Send + Sync + 'static) -> Self {
+        self.with(move |to| rabbit::show(to, &bus()))
     }
 
     /// With a notifier's.
-    pub(crate) fn notifier(self, stats: Arc<NotifierStats>) -> Self {
-        self.with(Notifier(stats))
+    fn notifier(self, stats: Arc<NotifierStats>) -> Self {
+        self.with(move |to| notifier::show(to, &stats.snapshot()))
+    }
+
+    /// With a portal's.
+    fn portal(mut self, stats: &PortalStats) -> Self {
+        self.0.sub_registry_with_prefix(PREFIX).register(
+            "portal_http_request_seconds",
+            "Time from the head of a request until the head of its answer",
+            stats.requests.clone(),
+        );
+        self
+    }
+
+    /// With those of calls among the services, made and answered.
+    fn calls(mut self, stats: &CallStats) -> Self {
+        let ours = self.0.sub_registry_with_prefix(PREFIX);
+        ours.register(
+            "grpc_client_seconds",
+            "Time of calls made to core until the head of their answers",
+            stats.made.clone(),
+        );
+        ours.register(
+            "grpc_server_seconds",
+            "Time of calls answered here until the head of their answers",
+            stats.answered.clone(),
+        );
+        self
+    }
+
+    /// With those of the way to a collector of traces.
+    pub(crate) fn traces(self, stats: Arc<TraceStats>) -> Self {
+        self.with(move |to| {
+            to.counter("traces_spans_exported", "Spans that the collector has", stats.exported())?;
+            to.counters(
+                "traces_spans_dropped",
+                "Spans that it does not have",
+                &[(&[("reason", "full")], stats.full()), (&[("reason", "failed")], stats.failed())],
+            )
+        })
+    }
+
+    /// Those of the whole platform in one process.
+    pub(crate) fn up<S, B>(of: UpStats<'_, S, B>) -> Self
+    where
+        S: Fn() -> Stats + Send + Sync + 'static,
+        B: Fn() -> Snapshot + Send + Sync + 'static,
+    {
+        let all = Self::new().gateway(of.gateway).core(of.core).embedded_store(of.store);
+        all.in_process_bus(of.bus).notifier(of.notifier).portal(of.portal).calls(of.calls)
+    }
+
+    /// Those of a core among others.
+    pub(crate) fn of_core(
+        core: Arc<CoreStats>,
+        store: impl Fn() -> CassandraStats + Send + Sync + 'static,
+        bus: impl Fn() -> RabbitSnapshot + Send + Sync + 'static,
+        calls: &CallStats,
+    ) -> Self {
+        Self::new().core(core).cassandra(store).rabbit(bus).calls(calls)
+    }
+
+    /// Those of a gateway in a process of its own.
+    pub(crate) fn of_gateway(
+        gateway: Arc<GatewayStats>,
+        bus: impl Fn() -> RabbitSnapshot + Send + Sync + 'static,
+        calls: &CallStats,
+    ) -> Self {
+        Self::new().gateway(gateway).rabbit(bus).calls(calls)
+    }
+
+    /// Those of a notifier in a process of its own.
+    pub(crate) fn of_notifier(
+        notifier: Arc<NotifierStats>,
+        bus: impl Fn() -> RabbitSnapshot + Send + Sync + 'static,
+        calls: &CallStats,
+    ) -> Self {
+        Self::new().notifier(notifier).rabbit(bus).calls(calls)
+    }
+
+    /// Those of a portal in a process of its own.
+    pub(crate) fn of_portal(portal: &PortalStats, calls: &CallStats) -> Self {
+        Self::new().portal(portal).calls(calls)
     }
 
     /// All of them.
@@ -69,172 +201,40 @@ impl Metrics {
     }
 }
 
-fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let metric = ConstCounter::new(value);
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
-}
-
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
-}
-
 fn count(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
 
-/// A gateway's counters.
-struct Gateway(Arc<GatewayStats>);
+/// Times of the store, from 64 µs to half a minute.
+static TIMES: [u64; 20] = below_powers_of_two(6);
+/// Sizes of the store's groups, up to 16,384.
+static SIZES: [u64; 14] = below_powers_of_two(1);
 
-impl fmt::Debug for Gateway {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gateway")
+const fn below_powers_of_two<const N: usize>(first: usize) -> [u64; N] {
+    let mut bounds = [0; N];
+    let mut n = 0;
+    while n < N {
+        bounds[n] = (1 << (n + first)) - 1;
+        n += 1;
     }
+    bounds
 }
 
-impl Collector for Gateway {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let to = &mut encoder;
-        let gateway = self.0.snapshot();
-        gauge(to, "gateway_connections", "Connections open now", gateway.connections)?;
-        for (transport, open) in [
-            ("mqtt", gateway.connections_mqtt),
-            ("mqtts", gateway.connections_mqtts),
-            ("ws", gateway.connections_ws),
-            ("wss", gateway.connections_wss),
-        ] {
-            gauge(
-                to,
-                &format!("gateway_connections_{transport}"),
-                "Connections open now, by transport",
-                open,
-            )?;
+/// A histogram of the store, whose bucket `n` holds what is below `2^n`, as one with bounds.
+fn doubling(histogram: &stoker_store::Histogram, bounds: &'static [u64], first: usize) -> HistogramSnapshot {
+    let mut buckets = vec![0; bounds.len() + 1];
+    for (n, count) in histogram.buckets.iter().enumerate() {
+        if let Some(bucket) = buckets.get_mut(n.saturating_sub(first).min(bounds.len())) {
+            *bucket += count;
         }
-        gauge(to, "gateway_sessions", "Sessions under way now", gateway.sessions)?;
-        counter(to, "gateway_connections_taken", "Connections taken", gateway.connections_taken)?;
-        counter(
-            to,
-            "gateway_connections_refused",
-            "Connections refused at the bound",
-            gateway.connections_refused,
-        )?;
-        counter(
-            to,
-            "gateway_handshakes_failed",
-            "Handshakes, of TLS or WebSocket, that failed",
-            gateway.handshakes_failed,
-        )?;
-        counter(to, "gateway_credentials_refused", "Wrong credentials", gateway.credentials_refused)?;
-        counter(to, "gateway_readings", "Readings handed to core", gateway.readings)?;
-        counter(to, "gateway_readings_stored", "Readings stored", gateway.readings_stored)?;
-        counter(
-            to,
-            "gateway_readings_dropped",
-            "QoS 0 readings that were not stored",
-            gateway.readings_dropped,
-        )?;
-        counter(
-            to,
-            "gateway_reading_stored_microseconds",
-            "Time from the arrival of readings to their storing, summed",
-            gateway.stored_micros,
-        )?;
-        counter(
-            to,
-            "gateway_messages",
-            "Events, attributes, requests and replies of devices",
-            gateway.messages,
-        )?;
-        counter(
-            to,
-            "gateway_payloads_rejected",
-            "Payloads that were not of their form",
-            gateway.payloads_rejected,
-        )?;
-        counter(
-            to,
-            "gateway_topics_rejected",
-            "Messages on topics devices do not have",
-            gateway.topics_rejected,
-        )?;
-        counter(to, "gateway_commands_sent", "Commands written to devices", gateway.commands_sent)?;
-        Ok(())
     }
+    HistogramSnapshot { bounds, buckets, sum: histogram.sum }
 }
 
-/// The embedded store's counters.
-struct Embedded(Arc<EmbeddedStore>);
-
-impl fmt::Debug for Embedded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Embedded")
-    }
+fn times(histogram: &stoker_store::Histogram) -> HistogramSnapshot {
+    doubling(histogram, &TIMES, 6)
 }
 
-impl Collector for Embedded {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let to = &mut encoder;
-        let store = self.0.stats();
-        counter(to, "store_transactions", "Durable transactions", store.transactions)?;
-        counter(to, "store_requests", "Requests answered by the writer", store.requests)?;
-        counter(to, "store_slot_commits", "Commits of slots that went in", store.commits)?;
-        counter(to, "store_slot_commits_fenced", "Commits of slots that were refused", store.fenced)?;
-        counter(to, "store_rows", "Rows written", store.rows)?;
-        counter(to, "store_points", "Points of telemetry written", store.points)?;
-        counter(to, "store_bytes", "Bytes of rows written", store.bytes)?;
-        counter(to, "store_overloaded", "Requests refused for want of room", store.overloaded)?;
-        counter(to, "store_reads", "Reads carried out", store.reads)?;
-        gauge(to, "store_waiting", "Requests that wait for the writer", store.waiting)?;
-        gauge(to, "store_last_commit_microseconds", "Time of the last transaction", store.last_commit_us)?;
-        Ok(())
-    }
-}
-
-/// The counters of the bus in this process.
-struct InProcess(Arc<InProcessBus>);
-
-impl fmt::Debug for InProcess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InProcess")
-    }
-}
-
-impl Collector for InProcess {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let to = &mut encoder;
-        let bus = self.0.snapshot();
-        gauge(to, "bus_work_waiting", "Attempts that no notifier has yet", count(bus.work_waiting))?;
-        gauge(to, "bus_work_unacknowledged", "Attempts that a notifier has", count(bus.work_unacknowledged))?;
-        Ok(())
-    }
-}
-
-/// A notifier's counters.
-struct Notifier(Arc<NotifierStats>);
-
-impl fmt::Debug for Notifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Notifier")
-    }
-}
-
-impl Collector for Notifier {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let to = &mut encoder;
-        let notifier = self.0.snapshot();
-        gauge(to, "notifier_held", "Attempts taken and not settled", notifier.held)?;
-        counter(
-            to,
-            "notifier_report_failures",
-            "Reports that had to be tried again",
-            notifier.report_failures,
-        )?;
-        for channel in notifier.channels {
-            for (result, attempts) in channel.attempts {
-                let name = format!("notifier_{}_attempts_{}", channel.channel.as_str(), result.as_str());
-                counter(to, &name, "Attempts by channel and result", attempts)?;
-            }
-        }
-        Ok(())
-    }
+fn sizes(histogram: &stoker_store::Histogram) -> HistogramSnapshot {
+    doubling(histogram, &SIZES, 1)
 }

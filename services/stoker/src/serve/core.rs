@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use stoker_core::{Core, CoreConfig, Membership};
+use stoker_core::{Core, CoreConfig, CoreStats, Membership};
 use stoker_domain::ownership::SlotRange;
-use stoker_link::{Incoming, WINDOW};
+use stoker_link::{Answering, Incoming, WINDOW};
 use stoker_store::CassandraStore;
 use tonic::transport::Server;
 
@@ -35,7 +35,7 @@ fn advertised(core: &config::Core, listens: SocketAddr) -> Result<String> {
 }
 
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
-    let mut process = Process::new()?;
+    let mut process = Process::begin("core", &configuration)?;
     let of_core = &configuration.core;
     let slots = match &of_core.slots {
         Some(slots) => slots.parse::<SlotRange>().context("core.slots is wrong")?,
@@ -52,8 +52,12 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let store = Arc::new(store);
     store.holds_no_half().await.context("the keyspace is not whole")?;
     process.health.ready("store");
-    let metrics = Metrics::new().cassandra(store.clone()).rabbit(bus.clone());
+    let link = link(tls.as_ref());
+    let (stats, counted, watched) = (Arc::new(CoreStats::default()), store.clone(), bus.clone());
+    let metrics =
+        Metrics::of_core(stats.clone(), move || counted.stats(), move || watched.snapshot(), link.stats());
     let private = private_port(&mut process, &configuration, metrics).await?;
+    let calls = link.stats().clone();
     let shard = of_core.shard.as_deref().map(|shard| format!("{shard}/")).unwrap_or_default();
     let config = CoreConfig {
         store: store.clone(),
@@ -65,15 +69,17 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
             slots,
             address: advertised.clone(),
             host: format!("{shard}{}", host()),
-            link: link(tls.as_ref()),
+            link,
         },
         health: process.health.clone(),
+        stats,
     };
     let core = Core::start(config, process.front_end()).await.context("core could not start")?;
     let end = process.back_end();
     let serving = Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
+        .layer(Answering::new(calls))
         .add_routes(core.services().by_role())
         .serve_with_incoming_shutdown(Incoming::new(listener, tls), async move { end.cancelled().await });
     // Until the slots are handed on, requests are still passed to their new owners.

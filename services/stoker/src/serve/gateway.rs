@@ -21,14 +21,15 @@ use crate::signals;
 const DRAIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
-    let mut process = Process::new()?;
+    let mut process = Process::begin("gateway", &configuration)?;
     let cores = cores(&configuration.gateway.cores, "gateway.cores")?;
     let link = link(tls(&configuration)?.as_ref());
     let defaults = Defaults { mqtt: "0.0.0.0:1883", ws: None, certificates: None };
     let doors = Doors::open(&configuration.gateway, &defaults).await?;
     let bus = join_bus(&mut process, &configuration, Role::Gateway).await?;
     let stats = Arc::new(GatewayStats::default());
-    let metrics = Metrics::new().gateway(stats.clone()).rabbit(bus.clone());
+    let watched = bus.clone();
+    let metrics = Metrics::of_gateway(stats.clone(), move || watched.snapshot(), link.stats());
     let private = private_port(&mut process, &configuration, metrics).await?;
     let config = GatewayConfig {
         core: GatewayServiceClient::new(link.to_any(&cores)).max_decoding_message_size(MESSAGE_MOST),

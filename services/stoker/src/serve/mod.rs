@@ -112,7 +112,8 @@ async fn private_port(
 ) -> Result<SocketAddr> {
     let address = configuration.admin.listen.as_deref().unwrap_or("0.0.0.0:9090");
     let (listener, address) = open("health and metrics", "admin.listen", address).await?;
-    let private = PrivatePort { health: process.health.clone(), registry: metrics.registry() };
+    let registry = process.with_traces(metrics).registry();
+    let private = PrivatePort { health: process.health.clone(), registry };
     let end = process.back_end();
     process.back("private port", private.run(listener, end));
     Ok(address)

@@ -14,12 +14,13 @@ use crate::metrics::Metrics;
 use crate::parts::notifier;
 
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
-    let mut process = Process::new()?;
+    let mut process = Process::begin("notifier", &configuration)?;
     let cores = cores(&configuration.notifier.cores, "notifier.cores")?;
     let link = link(tls(&configuration)?.as_ref());
     let notifier = notifier(&configuration, &[])?;
     let bus = join_bus(&mut process, &configuration, Role::Notifier).await?;
-    let metrics = Metrics::new().notifier(notifier.stats()).rabbit(bus.clone());
+    let watched = bus.clone();
+    let metrics = Metrics::of_notifier(notifier.stats(), move || watched.snapshot(), link.stats());
     let private = private_port(&mut process, &configuration, metrics).await?;
     let core = NotifierServiceClient::new(link.to_any(&cores));
     let heart = Heart {

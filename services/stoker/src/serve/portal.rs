@@ -25,13 +25,15 @@ fn token(configuration: &Configuration) -> Result<String> {
 }
 
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
-    let mut process = Process::new()?;
+    let mut process = Process::begin("portal", &configuration)?;
     let cores = cores(&configuration.portal.cores, "portal.cores")?;
     let link = link(tls(&configuration)?.as_ref());
     let token = token(&configuration)?;
     let listen = configuration.portal.listen.as_deref().unwrap_or("0.0.0.0:8080");
     let (listener, address) = open("HTTP", "portal.listen", listen).await?;
-    let private = private_port(&mut process, &configuration, Metrics::new()).await?;
+    let portal = PortalConfig::new(token);
+    let metrics = Metrics::of_portal(&portal.stats, link.stats());
+    let private = private_port(&mut process, &configuration, metrics).await?;
     let core = PortalServiceClient::new(link.to_any(&cores)).max_decoding_message_size(MESSAGE_MOST);
     let heart = Heart {
         member: process.member.clone(),
@@ -44,7 +46,7 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let end = process.back_end();
     process.back("beats to core", heartbeat::run(heart, link, cores, end));
     let end = process.front_end();
-    process.front("portal", stoker_portal::run(PortalConfig::new(token), core, listener, end));
+    process.front("portal", stoker_portal::run(portal, core, listener, end));
     began(Role::Portal, &process.member, &format!("http://{address}"), private);
     process.run(|| {}, ready(())).await
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use stoker_bus::InProcessBus;
-use stoker_core::{Core, CoreConfig, Membership};
+use stoker_core::{Core, CoreConfig, CoreStats, Membership};
 use stoker_domain::payload::PayloadLimits;
 use stoker_gateway::{GatewayConfig, GatewayStats};
 use stoker_notifier::Notifier;
@@ -23,7 +23,7 @@ use stoker_store::{EmbeddedOptions, EmbeddedStore};
 use stoker_telemetry::{PrivatePort, TaskDied};
 
 use crate::config::Configuration;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, UpStats};
 use crate::parts::{notifier, settings};
 use crate::process::Process;
 use crate::{data_dir, signals};
@@ -77,6 +77,7 @@ impl Up {
     pub(crate) async fn run(self) -> Result<()> {
         let began = Instant::now();
         let configuration = Configuration::read(self.config.as_deref())?;
+        let process = Process::begin("up", &configuration)?;
         let directory = match &self.data_dir {
             Some(directory) => directory.clone(),
             None => data_dir::default()?,
@@ -93,7 +94,8 @@ impl Up {
             tracing::info!("the administrator's token is in {}", token_file.display());
         }
         let shown = ports.shown(&token_file);
-        let mut platform = Platform::start(store, configuration, ports, notifier, token.clone()).await?;
+        let mut platform =
+            Platform::start(process, store, configuration, ports, notifier, token.clone()).await?;
         tracing::info!("ready after {} ms: {shown}", began.elapsed().as_millis());
         if let Some(devices) = self.demo {
             platform.demo(devices, token);
@@ -120,16 +122,17 @@ struct Platform {
 
 impl Platform {
     async fn start(
+        mut process: Process,
         store: Arc<EmbeddedStore>,
         configuration: Configuration,
         ports: Ports,
         notifier: Notifier,
         token: String,
     ) -> Result<Self> {
-        let mut process = Process::new()?;
         let (front_end, back_end) = (process.front_end(), process.back_end());
         let (health, clock, member) = (process.health.clone(), process.clock, process.member.clone());
         let bus = Arc::new(InProcessBus::new(&stoker_bus::Limits::default()));
+        let of_core = Arc::new(CoreStats::default());
         let core = CoreConfig {
             store: store.clone(),
             bus: bus.clone(),
@@ -139,14 +142,28 @@ impl Platform {
             // The lock on the data directory proves it.
             membership: Membership::Alone,
             health: health.clone(),
+            stats: of_core.clone(),
         };
         let core = Core::start(core, back_end.clone()).await.context("core could not start")?;
         let (connector, listener) = wire::network();
-        process.back("grpc", wire::serve(listener, core.services(), back_end.clone()));
+        process.back(
+            "grpc",
+            wire::serve(listener, core.services(), connector.stats().clone(), back_end.clone()),
+        );
         process.back("core", core.run());
         let stats = Arc::new(GatewayStats::default());
-        let metrics = Metrics::new().gateway(stats.clone()).embedded_store(store.clone());
-        let registry = metrics.in_process_bus(bus.clone()).notifier(notifier.stats()).registry();
+        let portal = PortalConfig::new(token);
+        let (counted, watched) = (store.clone(), bus.clone());
+        let metrics = Metrics::up(UpStats {
+            gateway: stats.clone(),
+            core: of_core,
+            store: move || counted.stats(),
+            bus: move || watched.snapshot(),
+            notifier: notifier.stats(),
+            portal: &portal.stats,
+            calls: connector.stats(),
+        });
+        let registry = process.with_traces(metrics).registry();
         let private = PrivatePort { health: health.clone(), registry };
         process.back("private port", private.run(ports.admin, back_end.clone()));
         let (kept, end) = (store.clone(), back_end.clone());
@@ -182,10 +199,7 @@ impl Platform {
         process.front("notifier", notifier.run(bus.clone(), core, front_end.clone()));
         let core = PortalServiceClient::new(connector.channel())
             .max_decoding_message_size(stoker_link::MESSAGE_MOST);
-        process.front(
-            "portal",
-            stoker_portal::run(PortalConfig::new(token), core, ports.http, front_end.clone()),
-        );
+        process.front("portal", stoker_portal::run(portal, core, ports.http, front_end.clone()));
         Ok(Self { store, bus, process, http, mqtt })
     }
 

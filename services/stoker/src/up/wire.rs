@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
 use stoker_core::CoreServices;
+use stoker_link::{Answering, CallStats, Channel};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint, Server, Uri};
+use tonic::transport::{Endpoint, Server, Uri};
 
 /// Bytes on their way in one direction.
 const PIPE: usize = 1024 * 1024;
@@ -22,18 +24,26 @@ pub(super) struct Listener(mpsc::Receiver<DuplexStream>);
 
 /// The clients' side.
 #[derive(Clone)]
-pub(super) struct Connector(mpsc::Sender<DuplexStream>);
+pub(super) struct Connector {
+    pipes: mpsc::Sender<DuplexStream>,
+    stats: Arc<CallStats>,
+}
 
 /// A network of one process.
 pub(super) fn network() -> (Connector, Listener) {
     let (connector, listener) = mpsc::channel(16);
-    (Connector(connector), Listener(listener))
+    (Connector { pipes: connector, stats: Arc::default() }, Listener(listener))
 }
 
 impl Connector {
+    /// What calls cost, on both sides.
+    pub(super) fn stats(&self) -> &Arc<CallStats> {
+        &self.stats
+    }
+
     /// A channel to core. Each is a connection of its own: lanes do not share one.
     pub(super) fn channel(&self) -> Channel {
-        let pipes = self.0.clone();
+        let pipes = self.pipes.clone();
         let connect = tower::service_fn(move |_: Uri| {
             let pipes = pipes.clone();
             async move {
@@ -44,10 +54,10 @@ impl Connector {
             }
         });
         // The address is a name only: nothing is looked up.
-        Endpoint::from_static("http://core.in-process")
+        let endpoint = Endpoint::from_static("http://core.in-process")
             .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .connect_with_connector_lazy(connect)
+            .initial_connection_window_size(WINDOW);
+        Channel::new(endpoint.connect_with_connector_lazy(connect), self.stats.clone())
     }
 }
 
@@ -55,6 +65,7 @@ impl Connector {
 pub(super) fn serve(
     listener: Listener,
     services: CoreServices,
+    stats: Arc<CallStats>,
     shutdown: CancellationToken,
 ) -> impl Future<Output = Result<(), tonic::transport::Error>> {
     let CoreServices { gateway, portal, notifier, peer, member } = services;
@@ -62,6 +73,7 @@ pub(super) fn serve(
     Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
+        .layer(Answering::new(stats))
         .add_service(gateway)
         .add_service(portal)
         .add_service(notifier)

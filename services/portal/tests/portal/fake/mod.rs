@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use stoker_link::Channel;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use stoker_proto::core::v1::portal_service_server::{PortalService, PortalServiceServer};
 use stoker_proto::core::v1::*;
 use stoker_proto::problem::ProblemKind;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status};
 
 pub(crate) const NOW: i64 = 1_700_000_000_000;

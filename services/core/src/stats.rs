@@ -1,0 +1,117 @@
+//! What a core measures.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use stoker_domain::model::{Command, CommandState};
+use stoker_telemetry::{Histogram, HistogramSnapshot, LATENCY, SIZES, STAGES};
+
+use crate::slots::Slots;
+
+/// All states, in the order in which they are counted.
+const STATES: [CommandState; 7] = [
+    CommandState::Queued,
+    CommandState::Sent,
+    CommandState::Delivered,
+    CommandState::Succeeded,
+    CommandState::Failed,
+    CommandState::Expired,
+    CommandState::Cancelled,
+];
+
+/// What a core measures, to be kept by whoever serves metrics.
+#[derive(Debug)]
+pub struct CoreStats {
+    pub(crate) append: Histogram,
+    pub(crate) commit: Histogram,
+    pub(crate) commit_changes: Histogram,
+    pub(crate) work_confirmed: Histogram,
+    pub(crate) order_confirmed: Histogram,
+    pub(crate) handed_on: Histogram,
+    commands: [(AtomicU64, Histogram); STATES.len()],
+    slots: OnceLock<Slots>,
+}
+
+impl Default for CoreStats {
+    fn default() -> Self {
+        Self {
+            append: Histogram::new(LATENCY),
+            commit: Histogram::new(LATENCY),
+            commit_changes: Histogram::new(SIZES),
+            work_confirmed: Histogram::new(LATENCY),
+            order_confirmed: Histogram::new(LATENCY),
+            handed_on: Histogram::new(STAGES),
+            commands: STATES.map(|_| (AtomicU64::new(0), Histogram::new(STAGES))),
+            slots: OnceLock::new(),
+        }
+    }
+}
+
+/// All of it at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoreSnapshot {
+    /// How long appends to history took.
+    pub append: HistogramSnapshot,
+    /// How long commits of slots took.
+    pub commit: HistogramSnapshot,
+    /// How many rows changed in one.
+    pub commit_changes: HistogramSnapshot,
+    /// How long the bus took to confirm notification work.
+    pub work_confirmed: HistogramSnapshot,
+    /// How long it took to confirm an order to a gateway.
+    pub order_confirmed: HistogramSnapshot,
+    /// From the making of a notification until the bus had it, at its first attempt.
+    pub handed_on: HistogramSnapshot,
+    /// Commands that came into this state, and after which time since they were made.
+    pub commands: Vec<(CommandState, u64, HistogramSnapshot)>,
+    /// Slots that this process owns now.
+    pub slots: usize,
+    /// Requests that wait for them now.
+    pub waiting: usize,
+}
+
+impl CoreStats {
+    /// All of it now.
+    #[must_use]
+    pub fn snapshot(&self) -> CoreSnapshot {
+        let commands = STATES.into_iter().zip(&self.commands);
+        CoreSnapshot {
+            append: self.append.snapshot(),
+            commit: self.commit.snapshot(),
+            commit_changes: self.commit_changes.snapshot(),
+            work_confirmed: self.work_confirmed.snapshot(),
+            order_confirmed: self.order_confirmed.snapshot(),
+            handed_on: self.handed_on.snapshot(),
+            commands: commands
+                .map(|(state, (count, after))| (state, count.load(Ordering::Relaxed), after.snapshot()))
+                .collect(),
+            slots: self.slots.get().map_or(0, |slots| slots.owned().len()),
+            waiting: self.slots.get().map_or(0, Slots::waiting),
+        }
+    }
+
+    pub(crate) fn watches(self: &Arc<Self>, slots: &Slots) {
+        // A second core in one process, as tests have it, is not counted.
+        drop(self.slots.set(slots.clone()));
+    }
+
+    /// A command has come into its state.
+    pub(crate) fn command(&self, command: &Command) {
+        let at = match command.state {
+            CommandState::Queued => Some(command.created_at),
+            CommandState::Sent => command.sent_at,
+            CommandState::Delivered => command.delivered_at,
+            _ => command.ended_at,
+        };
+        let of_state = STATES.iter().zip(&self.commands).find(|(state, _)| **state == command.state);
+        if let (Some(at), Some((_, (count, after)))) = (at, of_state) {
+            count.fetch_add(1, Ordering::Relaxed);
+            after.count(micros(at.saturating_sub(command.created_at)));
+        }
+    }
+}
+
+/// Milliseconds as microseconds; what would be negative is nothing.
+pub(crate) fn micros(millis: i64) -> u64 {
+    u64::try_from(millis).unwrap_or(0).saturating_mul(1_000)
+}

@@ -1,0 +1,44 @@
+//! A core's numbers.
+
+use std::fmt;
+
+use stoker_core::CoreSnapshot;
+use stoker_telemetry::{Exposition, Labels, Of};
+
+use super::count;
+
+pub(super) fn show(to: &mut Exposition<'_>, core: &CoreSnapshot) -> fmt::Result {
+    to.gauge("core_slots", "Slots that this process owns", count(core.slots))?;
+    to.gauge("core_requests_waiting", "Requests that wait for its slots", count(core.waiting))?;
+    to.histogram("core_append_seconds", "Time of an append to history", Of::Time, &core.append)?;
+    to.histogram("core_commit_seconds", "Time of a commit of a slot", Of::Time, &core.commit)?;
+    to.histogram("core_commit_changes", "Rows changed in one commit", Of::Sizes, &core.commit_changes)?;
+    to.histograms(
+        "core_bus_confirm_seconds",
+        "Time from publishing to the confirmation of the bus",
+        Of::Time,
+        &[
+            (&[("lane", "work")], core.work_confirmed.clone()),
+            (&[("lane", "orders")], core.order_confirmed.clone()),
+        ],
+    )?;
+    to.histogram(
+        "core_notification_published_seconds",
+        "Time from the making of a notification until the bus had its first attempt",
+        Of::Time,
+        &core.handed_on,
+    )?;
+    let labels: Vec<[(&str, &str); 1]> =
+        core.commands.iter().map(|(state, ..)| [("state", state.as_str())]).collect();
+    let labels = || labels.iter().map(|labels| labels as Labels<'_>);
+    let counts = core.commands.iter().map(|(_, count, _)| *count);
+    let counts: Vec<_> = labels().zip(counts).collect();
+    to.counters("core_commands", "Commands that came into this state", &counts)?;
+    let times: Vec<_> = labels().zip(core.commands.iter().map(|(.., after)| after.clone())).collect();
+    to.histograms(
+        "core_command_seconds",
+        "Time from the making of a command until it came into this state",
+        Of::Time,
+        &times,
+    )
+}
