@@ -103,6 +103,11 @@ impl Api {
         self.send(path, self.client.post(format!("{}{path}", self.base)).json(body)).await
     }
 
+    /// `PATCH` of a path below `/api/v1`.
+    pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
+        self.send(path, self.client.patch(format!("{}{path}", self.base)).json(body)).await
+    }
+
     /// All items of a list, page by page.
     pub(crate) async fn each<T: DeserializeOwned>(
         &self,

@@ -1,7 +1,7 @@
 //! `stoker-bench`: what Stoker costs, and what it holds when it is killed.
 //!
-//! Every sub-command starts a `stoker up` of its own on free ports and a fresh data directory, loads it from outside by
-//! MQTT and HTTP, prints a table, and ends what it started. It fails when a *count* is wrong, never because of a time:
+//! Every sub-command starts a `stoker up` of its own (`history`: separate processes over a lab) on free ports and a fresh
+//! data directory or keyspace, loads it from outside by MQTT and HTTP, prints a table, and ends what it started. It fails when a *count* is wrong, never because of a time:
 //! times belong to the machine they were measured on.
 
 mod api;
@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod smtp;
 mod webhook;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ enum Command {
     Fleet(run::fleet::Fleet),
     /// Kill the platform again and again under load, and look whether it kept its promises
     Kill(run::kill::Kill),
+    /// Kill, freeze, cut and restart separate processes, Cassandra and RabbitMQ, and look whether they kept their promises
+    History(run::history::History),
     /// How long a start takes
     Start(run::start::Start),
 }
@@ -65,6 +68,7 @@ impl Command {
             Self::Commands(commands) => commands.run(common).await,
             Self::Fleet(fleet) => fleet.run(common).await,
             Self::Kill(kill) => kill.run(common).await,
+            Self::History(history) => history.run(common).await,
             Self::Start(start) => start.run(common).await,
         }
     }

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::histogram::Histogram;
 use crate::process::Machine;
 
+/// How many examples of what is wrong are shown.
+pub(crate) const EXAMPLES: usize = 5;
+
 struct Row {
     name: String,
     shown: String,
@@ -106,6 +109,14 @@ impl Report {
     /// Numbers over time.
     pub(crate) fn table(&mut self, name: &'static str, head: &[&'static str], lines: Vec<Vec<f64>>) {
         self.tables.push(Table { name, head: head.to_vec(), lines });
+    }
+
+    /// A promise that nothing breaks; shows some of what did.
+    pub(crate) fn none(&mut self, what: &str, broken: &[String]) {
+        for example in broken.iter().take(EXAMPLES) {
+            eprintln!("{what}: {example}");
+        }
+        self.exactly(what, 0, u64::try_from(broken.len()).unwrap_or(u64::MAX));
     }
 
     /// A promise: this many, no more and no less. Of one that is made again, as by several platforms of one run, the

@@ -39,10 +39,15 @@ impl MailSink {
         Ok(Self { address, accepted, _tasks: tasks })
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("smtp://{}", self.address)
+    }
+
     /// What the platform needs to know, for its environment.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("STOKER__NOTIFIER__EMAIL__SMTP_URL", format!("smtp://{}", self.address)),
+            ("STOKER__NOTIFIER__EMAIL__SMTP_URL", self.url()),
             ("STOKER__NOTIFIER__EMAIL__FROM", "Stoker <alarms@example.com>".to_owned()),
         ]
     }

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::platform::{Platform, stoker};
+use crate::platform::{Platform, binary, stoker};
 use crate::wait::WITHIN;
 
 /// What a command line came to.
@@ -126,7 +126,7 @@ impl Cli {
     /// # Errors
     /// The program is not there.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::from(stoker()?);
+        let mut command = Command::from(stoker(&binary()?));
         command.args(arguments).env("STOKER_SERVER", &self.server).env("XDG_DATA_HOME", &self.data);
         let asks =
             arguments.first().is_some_and(|first| !["up", "config", "completion", "data"].contains(first));

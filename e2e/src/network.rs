@@ -35,12 +35,12 @@ pub enum Loss {
 /// The rules of one test. They go with it.
 #[derive(Debug)]
 pub struct Network {
-    table: String,
+    name: String,
 }
 
-fn nft(script: &str) -> Result<String> {
+fn nft(arguments: &[&str], script: &str) -> Result<String> {
     let mut child = Command::new("nft")
-        .args(["-j", "-f", "-"])
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -54,6 +54,11 @@ fn nft(script: &str) -> Result<String> {
         bail!("nft refused the rules, which need the right to change them: {said}");
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Changes all that a script says, or nothing.
+fn change(script: &str) -> Result<()> {
+    nft(&["-f", "-"], script).map(drop)
 }
 
 /// The rules for one way.
@@ -80,16 +85,17 @@ impl Network {
     /// # Errors
     /// nftables is not there, or may not be changed.
     pub fn new(name: &str, users: &[u32]) -> Result<Self> {
-        let table = format!("inet {name}");
-        let marks: String = users
-            .iter()
-            .map(|user| format!("meta skuid {user} ct direction original ct mark set {user}; "))
-            .collect();
-        nft(&format!(
-            "table {table} {{ chain marks {{ type filter hook output priority -10; {marks} }}
-             chain faults {{ type filter hook output priority 0; }} }}\n"
-        ))?;
-        Ok(Self { table })
+        let mut script = format!(
+            "add table inet {name}\n\
+             add chain inet {name} marks {{ type filter hook output priority -10; }}\n\
+             add chain inet {name} faults {{ type filter hook output priority 0; }}\n"
+        );
+        for user in users {
+            let of_user = format!("meta skuid {user} ct direction original ct mark set {user}");
+            script.push_str(&format!("add rule inet {name} marks {of_user}\n"));
+        }
+        change(&script)?;
+        Ok(Self { name: name.to_owned() })
     }
 
     /// These losses, and no others.
@@ -97,12 +103,12 @@ impl Network {
     /// # Errors
     /// The rules could not be changed; those before hold.
     pub fn lose(&self, losses: &[(Way, Loss)]) -> Result<()> {
-        let Self { table } = self;
-        let mut script = format!("flush chain {table} faults\n");
+        let Self { name } = self;
+        let mut script = format!("flush chain inet {name} faults\n");
         for rule in losses.iter().flat_map(|(way, loss)| rules(*way, *loss)) {
-            script.push_str(&format!("add rule {table} faults {rule}\n"));
+            script.push_str(&format!("add rule inet {name} faults {rule}\n"));
         }
-        nft(&script).map(drop)
+        change(&script)
     }
 
     /// How many packets were lost since the losses were said.
@@ -110,7 +116,7 @@ impl Network {
     /// # Errors
     /// nftables does not say.
     pub fn lost(&self) -> Result<u64> {
-        let said = nft(&format!("list chain {} faults\n", self.table))?;
+        let said = nft(&["-j", "list", "chain", "inet", &self.name, "faults"], "")?;
         let said: Value = serde_json::from_str(&said).context("nft answered no JSON")?;
         let rules = said["nftables"].as_array().into_iter().flatten();
         let parts = rules.filter_map(|part| part["rule"]["expr"].as_array()).flatten();
@@ -121,6 +127,6 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         // Nobody is left who could be told.
-        drop(nft(&format!("delete table {}\n", self.table)));
+        drop(change(&format!("delete table inet {}\n", self.name)));
     }
 }

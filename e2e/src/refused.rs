@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::platform::stoker;
+use crate::platform::{binary, stoker};
 use crate::wait::WITHIN;
 
 /// How a start failed.
@@ -22,7 +22,7 @@ pub struct Refused {
 /// # Errors
 /// It does not end in time, or by a signal.
 pub async fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Refused> {
-    let mut command = stoker()?;
+    let mut command = stoker(&binary()?);
     command.args(arguments).envs(variables.iter().copied());
     let pipe = std::process::Stdio::piped;
     let mut process = command.stdout(pipe()).stderr(pipe()).spawn().context("failed to start stoker")?;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -14,20 +14,22 @@ use tempfile::TempDir;
 
 use crate::api::Api;
 use crate::haproxy::{Front, HaProxy};
-use crate::platform::stoker;
+use crate::platform::{binary, stoker};
 use crate::ports::free;
 use crate::wait::{WITHIN, eventually};
 
+/// A first start makes the keyspace with all its tables, which several nodes have to agree on.
+const READY_WITHIN: Duration = Duration::from_secs(180);
 /// Lines of each log that a failed test shows.
 const SHOWN: usize = 60;
-/// Read from a file by all portals.
-const TOKEN: &str = "the-administrator-of-these-processes";
 
 /// One process of the platform, running or not.
 #[derive(Debug)]
 pub struct Service {
     role: &'static str,
     name: String,
+    /// Another one than the test's.
+    program: Option<PathBuf>,
     directory: PathBuf,
     log: PathBuf,
     process: Option<Child>,
@@ -47,6 +49,8 @@ pub struct Services {
     directory: TempDir,
     /// In front of gateways and portals, where there is one.
     front: Option<HaProxy>,
+    /// Whoever looks into a failure has the files.
+    quiet: bool,
     /// They own the slots.
     pub cores: Vec<Service>,
     /// Devices connect to them.
@@ -82,7 +86,18 @@ impl Service {
         let name = format!("{role}-{number}");
         let log = directory.join(format!("{name}.log"));
         let (directory, variables) = (directory.to_owned(), Vec::new());
-        Self { role, name, directory, log, process: None, variables, user: None, address, admin }
+        Self {
+            role,
+            name,
+            program: None,
+            directory,
+            log,
+            process: None,
+            variables,
+            user: None,
+            address,
+            admin,
+        }
     }
 
     /// Starts it, on the same addresses as before.
@@ -101,7 +116,8 @@ impl Service {
         };
         let file =
             || File::options().append(true).create(true).open(&self.log).context("failed to open a log");
-        let mut command = stoker()?;
+        let program = self.program.clone().map_or_else(binary, Ok)?;
+        let mut command = stoker(&program);
         command.arg(self.role).arg("--config").arg(self.directory.join("stoker.yaml"));
         command.env("STOKER__ADMIN__LISTEN", self.admin.to_string());
         if let Some(listen) = listen {
@@ -121,7 +137,7 @@ impl Service {
     /// # Errors
     /// It has ended, or does not say so in time.
     pub async fn ready(&mut self) -> Result<()> {
-        let by = Instant::now() + WITHIN;
+        let by = Instant::now() + READY_WITHIN;
         loop {
             if let Some(status) = self.process()?.try_wait()? {
                 bail!("{} has ended: {status}", self.name);
@@ -131,9 +147,9 @@ impl Service {
                 return Ok(());
             }
             if Instant::now() > by {
-                bail!("{} is not ready within {} s", self.name, WITHIN.as_secs());
+                bail!("{} is not ready within {} s", self.name, READY_WITHIN.as_secs());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -168,7 +184,7 @@ impl Service {
             if Instant::now() > by {
                 bail!("{} has not ended within {} s", self.name, WITHIN.as_secs());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -218,6 +234,9 @@ impl Service {
 }
 
 impl Services {
+    /// The administrator's, read from a file by all portals.
+    pub const TOKEN: &str = "the-administrator-of-these-processes";
+
     /// Starts so many of each (cores, gateways, notifiers, portals) on a keyspace and queues of their own, with more
     /// configuration, and waits until all are ready.
     ///
@@ -249,6 +268,7 @@ impl Services {
             portals: several("portal", portals)?,
             directory,
             front: None,
+            quiet: false,
         };
         services.configure(config)?;
         Ok(services)
@@ -258,6 +278,36 @@ impl Services {
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.directory.path().join("stoker.yaml")
+    }
+
+    /// Has this program started, and not the one that was built beside the test.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn program(&mut self, path: &Path) -> Result<()> {
+        let path = fs::canonicalize(path).with_context(|| format!("{} is not there", path.display()))?;
+        for service in self.all() {
+            service.program = Some(path.clone());
+        }
+        Ok(())
+    }
+
+    /// Keeps configuration and logs, and shows nothing of them at the end. Returns where they are.
+    pub fn keep_files(&mut self) -> &Path {
+        self.directory.disable_cleanup(true);
+        self.quiet = true;
+        self.directory.path()
+    }
+
+    /// Has configuration and logs removed at the end all the same.
+    pub fn remove_files(&mut self) {
+        self.directory.disable_cleanup(false);
+    }
+
+    /// How many lines of the logs tell of a panic: each is a task that died.
+    pub fn panics(&mut self) -> u64 {
+        let logs = self.all().map(|service| service.log());
+        logs.map(|log| log.lines().filter(|line| line.contains("panicked")).count() as u64).sum()
     }
 
     /// Gives each process a user id of its own, by which the kernel can tell them apart; returns all of them. Before any is
@@ -314,7 +364,7 @@ impl Services {
         let (cassandra, bus) = (variable("STOKER_TEST_CASSANDRA")?, variable("STOKER_TEST_AMQP")?);
         let cores: Vec<String> = self.cores.iter().map(|core| core.address.to_string()).collect();
         let token = path.join("admin.token");
-        fs::write(&token, TOKEN)?;
+        fs::write(&token, Self::TOKEN)?;
         let mut config = json!({
             "cassandra": {"contact_points": [cassandra], "keyspace": name, "replication_factor": 1},
             "bus": {"url": bus, "prefix": name},
@@ -344,7 +394,7 @@ impl Services {
     /// The client could not be made.
     pub fn api(&self, portal: usize) -> Result<Api> {
         let portal = self.portals.get(portal).context("there is no such portal")?;
-        Api::new(&format!("http://{}", portal.address), TOKEN)
+        Api::new(&format!("http://{}", portal.address), Self::TOKEN)
     }
 
     /// Waits until the cores own all slots and every device that is there is in that state.
@@ -364,11 +414,15 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
+        let quiet = self.quiet;
         for service in self.all() {
             if let Some(mut process) = service.process.take() {
                 // It may have ended by itself.
                 drop(process.kill());
                 drop(process.wait());
+            }
+            if quiet {
+                continue;
             }
             // Shown by the test runner when the test has failed, and else not.
             let log = fs::read_to_string(&service.log).unwrap_or_default();

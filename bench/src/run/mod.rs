@@ -3,6 +3,7 @@
 pub(crate) mod commands;
 pub(crate) mod faults;
 pub(crate) mod fleet;
+pub(crate) mod history;
 pub(crate) mod idle;
 pub(crate) mod kill;
 pub(crate) mod readings;

@@ -7,7 +7,7 @@ use std::process::{Child, ExitStatus};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Addresses, NOWHERE, Options, stoker};
+use super::{Addresses, NOWHERE, Options, binary, stoker};
 
 /// The process, which runs, or stands still between a kill and a restart.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl One {
         self.from = fs::read(&self.log).map_or(0, |log| log.len());
         let file =
             || File::options().append(true).create(true).open(&self.log).context("failed to open the log");
-        let mut command = stoker()?;
+        let mut command = stoker(&binary()?);
         command.arg("up").arg("--data-dir").arg(directory.join("data"));
         command.arg("--config").arg(directory.join("stoker.yaml"));
         let doors = [

@@ -20,29 +20,29 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const EXAMPLES: u64 = 5;
 
 /// Who gives orders.
-pub(super) struct Watch {
-    pub(super) api: Api,
-    pub(super) devices: Vec<String>,
-    pub(super) rate: f64,
-    pub(super) expires_in_s: [u32; 2],
-    pub(super) random: Random,
+pub(crate) struct Watch {
+    pub(crate) api: Api,
+    pub(crate) devices: Vec<String>,
+    pub(crate) rate: f64,
+    pub(crate) expires_in_s: [u32; 2],
+    pub(crate) random: Random,
 }
 
 /// What became of the orders whose making was answered.
 #[derive(Debug, Default)]
-pub(super) struct Orders {
+pub(crate) struct Orders {
     /// As each was seen last.
-    pub(super) seen: HashMap<String, Command>,
+    pub(crate) seen: HashMap<String, Command>,
     /// Orders whose making was not answered: they may exist or not.
-    pub(super) unanswered: u64,
+    pub(crate) unanswered: u64,
     /// How often a command was seen in another state than the one it had ended in, or with another end.
-    pub(super) changed_after_end: u64,
+    pub(crate) changed_after_end: u64,
     /// How often a state went back.
-    pub(super) went_back: u64,
+    pub(crate) went_back: u64,
     /// Commands that could not be found at the end.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// How often a command was looked at.
-    pub(super) looks: u64,
+    pub(crate) looks: u64,
 }
 
 impl Orders {
@@ -59,7 +59,7 @@ impl Orders {
     }
 
     /// Looks at all of them once; those that can't be found are lost.
-    pub(super) async fn observe_all(&mut self, api: &Api) {
+    pub(crate) async fn observe_all(&mut self, api: &Api) {
         let ids: Vec<String> = self.seen.keys().cloned().collect();
         for id in ids {
             match api.get(&format!("/commands/{id}")).await {
@@ -77,7 +77,7 @@ impl Orders {
 
 impl Watch {
     /// Orders until the one, looks until the other.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         mut self,
         orders_end: CancellationToken,
         end: CancellationToken,
