@@ -229,7 +229,7 @@ impl Connection {
     pub(super) fn report(&mut self, report: Report) {
         let Some(Identity { device, .. }) = self.identity.as_deref() else { return };
         let report = core::command(self.shared.clone(), device.clone(), report);
-        Lane::put(&mut self.command_lane, async move {
+        Lane::put(&mut self.command_lane, false, async move {
             report.await;
             Done::default()
         });

@@ -354,7 +354,7 @@ impl Connection {
     fn want_commands(&mut self, wanted: bool) {
         let Some(Identity { device, epoch, .. }) = self.identity.as_deref() else { return };
         let report = core::commands_wanted(self.shared.clone(), device.clone(), *epoch, wanted);
-        Lane::put(&mut self.command_lane, async move {
+        Lane::put(&mut self.command_lane, false, async move {
             report.await;
             Done::default()
         });
@@ -365,7 +365,7 @@ impl Connection {
         let Some(Identity { device, .. }) = self.identity.as_deref() else { return };
         if let Some(event) = rejections::count(&self.shared, device, reason) {
             let shared = self.shared.clone();
-            Lane::put(&mut self.device_lane, async move {
+            Lane::put(&mut self.device_lane, false, async move {
                 rejections::report(&shared, event).await;
                 Done::default()
             });

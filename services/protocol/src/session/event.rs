@@ -86,7 +86,7 @@ pub enum Event {
 }
 
 /// Names a publish until it is answered by `publish_done`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Hash)]
 pub struct PublishToken(pub(crate) u32);
 
 /// A message from the device.
