@@ -11,6 +11,7 @@ mod device;
 mod disk;
 mod generator;
 mod histogram;
+mod lab;
 mod platform;
 mod process;
 mod random;
@@ -55,6 +56,8 @@ enum Command {
     Kill(run::kill::Kill),
     /// Kill, freeze, cut and restart separate processes, Cassandra and RabbitMQ, and look whether they kept their promises
     History(run::history::History),
+    /// Separate processes, and beside them bare drivers that do the same
+    Beside(run::beside::Beside),
     /// How long a start takes
     Start(run::start::Start),
 }
@@ -69,6 +72,7 @@ impl Command {
             Self::Fleet(fleet) => fleet.run(common).await,
             Self::Kill(kill) => kill.run(common).await,
             Self::History(history) => history.run(common).await,
+            Self::Beside(beside) => beside.run(common).await,
             Self::Start(start) => start.run(common).await,
         }
     }

@@ -1,5 +1,6 @@
 //! The sub-commands.
 
+pub(crate) mod beside;
 pub(crate) mod commands;
 pub(crate) mod faults;
 pub(crate) mod fleet;

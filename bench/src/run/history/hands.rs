@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use stoker_e2e::{Loss as Lost, Network, Service, Services, Way};
-use tokio::process::Command;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::plan::{Act, Loss, Peer, Role, Who};
+use crate::lab::Lab;
 
-/// A part of the lab that takes longer to stop or start is broken; its command may have to be built first.
-const LAB_TAKES: Duration = Duration::from_secs(300);
 /// Of a hundred packets. TCP gets through, after many an attempt.
 const SLOW: u8 = 30;
 
@@ -19,10 +17,7 @@ const SLOW: u8 = 30;
 pub(super) struct Hands<'a> {
     pub(super) services: &'a mut Services,
     pub(super) network: Network,
-    /// The folder of the lab that Cassandra and RabbitMQ run in.
-    pub(super) lab: String,
-    pub(super) nodes: Vec<SocketAddr>,
-    pub(super) broker: SocketAddr,
+    pub(super) lab: &'a Lab,
     /// Packets that were lost on purpose.
     pub(super) lost: u64,
     /// From the signal to the end of those that were told to end.
@@ -38,16 +33,6 @@ impl Hands<'_> {
             Role::Portal => &mut self.services.portals,
         };
         services.get_mut(who.index).with_context(|| format!("there is no {who}"))
-    }
-
-    async fn lab(&self, action: &str, part: &str) -> Result<()> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(["xtask", "lab", "--folder", &self.lab, action, part]).kill_on_drop(true);
-        let output = timeout(LAB_TAKES, command.output()).await.context("the lab takes too long")??;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "the lab could not {action} {part}: {said}");
-        Ok(())
     }
 
     fn way(&mut self, who: Who, to: SocketAddr) -> Result<Way> {
@@ -68,8 +53,8 @@ impl Hands<'_> {
                 }
                 Ok(ways)
             }
-            Peer::Store => self.nodes.clone().into_iter().map(|node| self.way(who, node)).collect(),
-            Peer::Broker => Ok(vec![self.way(who, self.broker)?]),
+            Peer::Store => self.lab.cassandra.clone().into_iter().map(|node| self.way(who, node)).collect(),
+            Peer::Broker => Ok(vec![self.way(who, self.lab.broker()?)?]),
         }
     }
 
@@ -125,14 +110,14 @@ impl Hands<'_> {
             }
             Act::StopNode(node, away) => {
                 let part = format!("cassandra-{}", node + 1);
-                self.lab("stop", &part).await?;
+                self.lab.stop(&part).await?;
                 sleep(*away).await;
-                self.lab("start", &part).await
+                self.lab.start(&part).await
             }
             Act::StopBroker(away) => {
-                self.lab("stop", "rabbitmq").await?;
+                self.lab.stop("rabbitmq").await?;
                 sleep(*away).await;
-                self.lab("start", "rabbitmq").await
+                self.lab.start("rabbitmq").await
             }
         }
     }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::SIM_SECRET;
 use crate::api::Api;
 use crate::histogram::Histogram;
+use crate::lab::Lab;
 use crate::platform::Common;
 use crate::random::{Random, fresh_seed};
 use crate::report::Report;
@@ -77,15 +78,8 @@ pub(crate) struct History {
     /// Decides what is done when, and what the fleet does [default: another one each time]
     #[arg(long)]
     seed: Option<u64>,
-    /// Nodes of Cassandra, as `cargo xtask lab up` prints them
-    #[arg(long, env = "STOKER_TEST_CASSANDRA", value_delimiter = ',')]
-    cassandra: Vec<SocketAddr>,
-    /// RabbitMQ, as `cargo xtask lab up` prints it
-    #[arg(long, env = "STOKER_TEST_AMQP")]
-    amqp: String,
-    /// The folder of the lab, parts of which are stopped and started: nobody else may be using it
-    #[arg(long, env = "STOKER_TEST_LAB")]
-    lab: String,
+    #[command(flatten)]
+    lab: Lab,
 }
 
 #[derive(Deserialize)]
@@ -150,12 +144,6 @@ async fn in_state(api: &Api, state: &str) -> Result<Vec<String>> {
     }
 }
 
-fn broker_address(url: &str) -> Result<SocketAddr> {
-    let (_, rest) = url.split_once('@').context("--amqp has no host")?;
-    let host = rest.split('/').next().unwrap_or_default();
-    host.parse().with_context(|| format!("--amqp names {host}, which is no address with a port"))
-}
-
 impl History {
     fn counts(&self) -> Result<Counts> {
         let counts: [usize; 4] =
@@ -169,7 +157,7 @@ impl History {
                 && counts.iter().sum::<usize>() <= 32,
             "--processes takes two cores or more, one or more of the others, and 32 in all at most"
         );
-        Ok(Counts { cores, gateways, notifiers, portals, nodes: self.cassandra.len() })
+        Ok(Counts { cores, gateways, notifiers, portals, nodes: self.lab.cassandra.len() })
     }
 
     fn fleet(&self, mqtt: SocketAddr, seed: u64) -> Result<SimConfig> {
@@ -234,7 +222,7 @@ impl History {
         let mut random = Random::new(seed);
         let sink = MailSink::start().await?;
         let config = json!({
-            "cassandra": {"contact_points": self.cassandra, "replication_factor": self.cassandra.len().min(3)},
+            "cassandra": {"contact_points": self.lab.cassandra, "replication_factor": self.lab.replicas()},
             "notifier": {"email": {"smtp_url": sink.url(), "from": "Stoker <alarms@example.com>"}},
             "silence": {"after": "10s", "grace": format!("{}s", GRACE.as_secs())},
         });
@@ -248,15 +236,7 @@ impl History {
         services.run().await?;
         let (mqtt, http) = services.balance().await?;
         let api = Api::new(http, Services::TOKEN)?;
-        let mut hands = Hands {
-            services: &mut services,
-            network,
-            lab: self.lab.clone(),
-            nodes: self.cassandra.clone(),
-            broker: broker_address(&self.amqp)?,
-            lost: 0,
-            ends: Vec::new(),
-        };
+        let mut hands = Hands { services: &mut services, network, lab: &self.lab, lost: 0, ends: Vec::new() };
         let mut report = Report::new("separate processes, mistreated");
         report.count("seed", seed);
         let kinds = if self.only.is_empty() { Kind::value_variants() } else { self.only.as_slice() };
