@@ -89,7 +89,7 @@ impl Bare {
         let queues = ["there", "back"].map(|way| format!("{keyspace}.{way}"));
         for (channel, queue) in channels.iter().zip(&queues) {
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
-            let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+            let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
             channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await?;
         }
         let session = Arc::new(session);
