@@ -313,7 +313,7 @@ async fn wait_s_returns_at_the_end_or_after_that_time() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_changes_no_final_state_and_every_open_command_still_ends_once() -> Result<()> {
     let mut bench = Bench::new(Foreign::Paho, 5).await?;
-    let cancelled = bench.command(60).await?;
+    let cancelled = bench.command(600).await?;
     let id = cancelled["id"].as_str().context("no id")?;
     bench.platform.api.post(&format!("/commands/{id}/cancel"), &json!({})).await?.expect(200)?;
     let expired = bench.command(1).await?;
@@ -321,10 +321,10 @@ async fn kill_9_changes_no_final_state_and_every_open_command_still_ends_once() 
     bench.connect.manual_ack = true;
     bench.enter(1).await?;
     let [succeeded, failed, delivered, sent] = [
-        bench.command(60).await?,
-        bench.command(60).await?,
-        bench.command(60).await?,
-        bench.command(60).await?,
+        bench.command(600).await?,
+        bench.command(600).await?,
+        bench.command(600).await?,
+        bench.command(600).await?,
     ];
     for acknowledged in [true, true, true, false] {
         let message = bench.device.message().await?;
@@ -337,7 +337,7 @@ async fn kill_9_changes_no_final_state_and_every_open_command_still_ends_once() 
     bench.state(&delivered, "delivered").await?;
     bench.state(&sent, "sent").await?;
     let absent = bench.platform.api.make_device("boiler-8").await?;
-    let queued = bench.platform.api.command("boiler-8", "write_setpoint", 60).await?;
+    let queued = bench.platform.api.command("boiler-8", "write_setpoint", 600).await?;
 
     let all = [&cancelled, &expired, &succeeded, &failed, &delivered, &sent, &queued];
     let mut before = Vec::new();
@@ -384,7 +384,7 @@ async fn kill_9_between_creation_and_reply_ends_every_command_exactly_once() -> 
     for _ in 0..5 {
         // Some are sent, some delivered, some answered when the platform dies.
         for _ in 0..4 {
-            commands.push(bench.command(30).await?);
+            commands.push(bench.command(600).await?);
         }
         let message = bench.device.message().await?;
         bench.device.publish_only(&topic::reply(message.number()?), "true", 1).await?;

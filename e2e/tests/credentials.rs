@@ -6,7 +6,8 @@ use stoker_e2e::{ClientCa, Clients, Connack, Connect, Options, Platform, topic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_are_refused_counted_and_answered_later_each_time() -> Result<()> {
-    let platform = Platform::start(Options::default()).await?;
+    let why = "each gateway knows only of the wrong credentials that it was shown itself";
+    let platform = Platform::one(why, Options::default()).await?;
     platform.api.post("/devices", &json!({"id": "boiler-7", "password": "right"})).await?.expect(201)?;
     let [paho, js] = Clients::both().await?;
     let mut refused = 0;
@@ -88,7 +89,8 @@ async fn a_token_that_was_replaced_or_whose_device_is_gone_lets_nobody_in() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_without_a_certificate_of_ones_own_is_self_signed_and_says_so() -> Result<()> {
-    let mut platform = Platform::start(Options { mqtts: true, ..Options::default() }).await?;
+    let why = "services in processes of their own have no data directory: they are given a certificate";
+    let mut platform = Platform::one(why, Options { mqtts: true, ..Options::default() }).await?;
     platform.log_line("self-signed").await?;
     let address = platform.mqtts.unwrap_or(platform.mqtt);
     for clients in Clients::both().await? {

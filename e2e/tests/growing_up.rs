@@ -82,7 +82,7 @@ async fn told(api: &Api, devices: &[&str]) -> Result<Vec<(String, Value)>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_try_out_held_is_what_the_services_answer_and_go_on_with() -> Result<()> {
     let mut sink = WebhookSink::start().await?;
-    let mut platform = Platform::start(Options::config(SILENCE)).await?;
+    let mut platform = Platform::one("the try-out that grows up", Options::config(SILENCE)).await?;
     let api = platform.api.clone();
     let deliver = json!([{"channel": "webhook", "url": sink.url(), "secret": SECRET}]);
     let subscription = json!({"name": "Night shift", "match": {}, "deliver": deliver});

@@ -70,7 +70,7 @@ async fn a_data_directory_that_cannot_be_one_is_named() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_directory_of_a_newer_version_is_left_alone() -> Result<()> {
-    let mut platform = Platform::start(Options::default()).await?;
+    let mut platform = Platform::one("about its data directory", Options::default()).await?;
     platform.api.make_device("boiler-7").await?;
     ensure!(platform.terminate().await?.success());
     let file = platform.data_dir().join("VERSION");
@@ -88,7 +88,7 @@ async fn a_data_directory_of_a_newer_version_is_left_alone() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_one_data_directory_is_refused_and_harms_nothing() -> Result<()> {
-    let platform = Platform::start(Options::default()).await?;
+    let platform = Platform::one("about its data directory", Options::default()).await?;
     platform.api.make_device("boiler-7").await?;
     let data = platform.data_dir();
     let data = data.to_str().context("no UTF-8")?;
@@ -133,7 +133,7 @@ async fn wrong_use_ends_with_2() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_it_with_0_and_the_port_is_free_again() -> Result<()> {
-    let mut platform = Platform::start(Options::default()).await?;
+    let mut platform = Platform::one("`services` ends processes of their own", Options::default()).await?;
     platform.api.make_device("boiler-7").await?;
     for _ in 0..3 {
         ensure!(platform.terminate().await?.success());
