@@ -22,6 +22,10 @@ const CONNECT_TIMES: u32 = 6;
 /// given up after both, and its requests go to other nodes.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
+/// How often nodes are asked whether they agree on the schema. They mostly do within tens of milliseconds, and a keyspace that is
+/// made asks for each of its tables.
+const AGREEMENT: Duration = Duration::from_millis(50);
+
 /// Longest name of a keyspace that the database takes.
 const KEYSPACE_LENGTH_MAX: usize = 48;
 
@@ -77,6 +81,7 @@ pub(super) async fn connect(options: &CassandraOptions) -> Result<(Session, Plac
         .keepalive_interval(KEEPALIVE)
         .keepalive_timeout(KEEPALIVE)
         .schema_agreement_timeout(options.schema_timeout)
+        .schema_agreement_interval(AGREEMENT)
         .keyspaces_to_fetch([&options.keyspace])
         .tls_context(options.tls.clone());
     if let (Some(username), Some(password)) = (&options.username, &options.password) {
