@@ -253,8 +253,9 @@ async fn the_rest(bench: &Bench) -> Result<()> {
     let granted = report.lines().find(|line| line.starts_with("sessions granted")).context("no report")?;
     ensure!(granted.ends_with(" 2"), "{report}");
     // What these do when nothing is in their way is tried where there is a Cassandra.
-    let (data, file) =
-        (cli.data().to_str().context("no UTF-8")?, bench.file("half.export", "STOKEREX and no more")?);
+    let up = Platform::one("an export is of what `stoker up` holds", Options::default()).await?;
+    let (data, file) = (up.data_dir(), bench.file("half.export", "STOKEREX and no more")?);
+    let data = data.to_str().context("no UTF-8")?;
     let export = ["data", "export", "--data-dir", data, "-"];
     cli.run(&export).await?.refused(1, &["used by another process (pid "])?;
     let import = ["data", "import", &file, "--config", &config];
