@@ -66,7 +66,8 @@ async fn healthz(State(port): State<Arc<PrivatePort>>) -> impl IntoResponse {
 }
 
 async fn readyz(State(port): State<Arc<PrivatePort>>) -> impl IntoResponse {
-    verdict(port.health.check_ready())
+    let (code, said) = verdict(port.health.check_ready());
+    (code, format!("{said}{}", port.health.degradations()))
 }
 
 async fn metrics(State(port): State<Arc<PrivatePort>>) -> impl IntoResponse {

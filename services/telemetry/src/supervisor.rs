@@ -19,6 +19,7 @@ pub struct Health {
 struct Inner {
     died: Option<String>,
     waiting_for: BTreeMap<String, String>,
+    degraded: BTreeMap<String, String>,
 }
 
 impl Health {
@@ -38,9 +39,23 @@ impl Health {
         self.inner.lock().waiting_for.insert(thing.to_owned(), why.into());
     }
 
+    /// Ready nevertheless: it does less than it could until [`Health::ready`] is said of the same thing.
+    pub fn degraded(&self, thing: &str, why: impl Into<String>) {
+        self.inner.lock().degraded.insert(thing.to_owned(), why.into());
+    }
+
     /// That thing is there now.
     pub fn ready(&self, thing: &str) {
-        self.inner.lock().waiting_for.remove(thing);
+        let mut inner = self.inner.lock();
+        inner.waiting_for.remove(thing);
+        inner.degraded.remove(thing);
+    }
+
+    /// What it does without, one line for each thing; empty when all is there.
+    #[must_use]
+    pub fn degradations(&self) -> String {
+        let inner = self.inner.lock();
+        inner.degraded.iter().map(|(thing, why)| format!("degraded: {thing}: {why}\n")).collect()
     }
 
     /// `Err` with the reason when something died.
@@ -175,5 +190,15 @@ mod tests {
         assert_eq!(health.check_ready().unwrap_err(), "slots: 12 of 256 taken over\n");
         health.ready("slots");
         assert_eq!(health.check_ready(), Ok(()));
+    }
+
+    #[test]
+    fn what_can_be_done_without_is_said_and_leaves_the_process_ready() {
+        let health = Health::new();
+        health.degraded("bus", "the broker is away");
+        assert_eq!(health.check_ready(), Ok(()));
+        assert_eq!(health.degradations(), "degraded: bus: the broker is away\n");
+        health.ready("bus");
+        assert_eq!(health.degradations(), "");
     }
 }

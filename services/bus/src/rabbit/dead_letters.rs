@@ -56,8 +56,8 @@ impl Which<'_> {
 /// What became of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settled {
-    /// How many were sent back, or dropped.
-    pub done: usize,
+    /// Those that were sent back, or dropped.
+    pub done: Vec<String>,
     /// Those that stay, and why.
     pub kept: Vec<(String, String)>,
 }
@@ -78,8 +78,7 @@ impl DeadLetters {
     /// # Errors
     /// When the broker cannot be asked.
     pub async fn count(&self) -> Result<usize, RabbitError> {
-        let (link, channel) = self.channel().await?;
-        self.waiting(&link, &channel).await
+        self.with_channel(async |link, channel| self.waiting(link, channel).await).await
     }
 
     /// The oldest ones, at most `limit`. They stay where they are.
@@ -87,16 +86,17 @@ impl DeadLetters {
     /// # Errors
     /// When the broker cannot be asked.
     pub async fn peek(&self, limit: usize) -> Result<Vec<DeadLetter>, RabbitError> {
-        let (link, channel) = self.channel().await?;
-        let mut letters = Vec::new();
-        while letters.len() < limit {
-            match self.get(&link, &channel).await? {
-                Some(delivery) => letters.push(describe(&delivery)),
-                None => break,
+        self.with_channel(async |link, channel| {
+            let mut letters = Vec::new();
+            while letters.len() < limit {
+                match self.get(link, channel).await? {
+                    Some(delivery) => letters.push(describe(&delivery)),
+                    None => break,
+                }
             }
-        }
-        // With the channel, all of them go back to their places.
-        Ok(letters)
+            Ok(letters)
+        })
+        .await
     }
 
     /// Sends them back to where they were going, as if published now. A letter leaves only when the broker has
@@ -105,23 +105,25 @@ impl DeadLetters {
     /// # Errors
     /// When the broker cannot be asked. What was sent back by then has left.
     pub async fn replay(&self, which: Which<'_>) -> Result<Settled, RabbitError> {
-        let (link, channel) = self.channel().await?;
-        let mut settled = Settled::default();
-        for _ in 0..self.waiting(&link, &channel).await? {
-            let Some(delivery) = self.get(&link, &channel).await? else { break };
-            let id = id_of(&delivery);
-            if !which.means(&id) {
-                continue;
-            }
-            match self.send_back(&delivery).await {
-                Ok(()) => {
-                    remove(&link, &delivery).await?;
-                    settled.done += 1;
+        self.with_channel(async |link, channel| {
+            let mut settled = Settled::default();
+            for _ in 0..self.waiting(link, channel).await? {
+                let Some(delivery) = self.get(link, channel).await? else { break };
+                let id = id_of(&delivery);
+                if !which.means(&id) {
+                    continue;
                 }
-                Err(why) => settled.kept.push((id, why)),
+                match self.send_back(&delivery).await {
+                    Ok(()) => {
+                        remove(link, &delivery).await?;
+                        settled.done.push(id);
+                    }
+                    Err(why) => settled.kept.push((id, why)),
+                }
             }
-        }
-        Ok(settled)
+            Ok(settled)
+        })
+        .await
     }
 
     /// Drops them, for good.
@@ -129,22 +131,32 @@ impl DeadLetters {
     /// # Errors
     /// When the broker cannot be asked. What was dropped by then is gone.
     pub async fn drop(&self, which: Which<'_>) -> Result<Settled, RabbitError> {
-        let (link, channel) = self.channel().await?;
-        let mut settled = Settled::default();
-        for _ in 0..self.waiting(&link, &channel).await? {
-            let Some(delivery) = self.get(&link, &channel).await? else { break };
-            if which.means(&id_of(&delivery)) {
-                remove(&link, &delivery).await?;
-                settled.done += 1;
+        self.with_channel(async |link, channel| {
+            let mut settled = Settled::default();
+            for _ in 0..self.waiting(link, channel).await? {
+                let Some(delivery) = self.get(link, channel).await? else { break };
+                let id = id_of(&delivery);
+                if which.means(&id) {
+                    remove(link, &delivery).await?;
+                    settled.done.push(id);
+                }
             }
-        }
-        Ok(settled)
+            Ok(settled)
+        })
+        .await
     }
 
-    async fn channel(&self) -> Result<(Arc<Link>, Channel), RabbitError> {
+    /// Works on a channel of its own, and closes it: with that, all that was looked at goes back to its place.
+    async fn with_channel<T>(
+        &self,
+        work: impl AsyncFnOnce(&Link, &Channel) -> Result<T, RabbitError>,
+    ) -> Result<T, RabbitError> {
         let link = self.parts.consuming.now().map_err(|_| RabbitError::NoLink)?;
         let channel = link.channel().await?;
-        Ok((link, channel))
+        let done = work(&link, &channel).await;
+        let closed = link.ask("give dead letters back", channel.close(200, "done".into())).await;
+        // What failed first is what went wrong.
+        done.and_then(|done| closed.map(|()| done))
     }
 
     async fn waiting(&self, link: &Link, channel: &Channel) -> Result<usize, RabbitError> {

@@ -40,6 +40,14 @@ pub enum RabbitError {
         /// What it said.
         said: String,
     },
+    /// Its certificate is not one that we were told to trust.
+    #[error("{broker} shows a certificate that is not trusted: {reason}; bus.ca names its authority")]
+    Stranger {
+        /// Which broker.
+        broker: BrokerUrl,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No connection.
     #[error("failed to connect to {broker}: {reason}")]
     Unreachable {
@@ -93,12 +101,14 @@ pub enum RabbitError {
 
 impl RabbitError {
     /// True when trying again cannot help: somebody has to change something.
-    pub(super) fn is_final(&self) -> bool {
+    #[must_use]
+    pub fn is_final(&self) -> bool {
         matches!(
             self,
             Self::Url(_)
                 | Self::Prefix(_)
                 | Self::Untrusting(_)
+                | Self::Stranger { .. }
                 | Self::Absent { .. }
                 | Self::Refused { .. }
                 | Self::Conflict { .. }

@@ -181,6 +181,16 @@ impl Connector {
         RabbitError::Unreachable { broker: self.config.url.clone(), reason: reason.to_string() }
     }
 
+    /// A handshake that failed: over the certificate, which no trying again mends, or over the network.
+    fn stranger(&self, error: std::io::Error) -> RabbitError {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                RabbitError::Stranger { broker: self.config.url.clone(), reason: error.to_string() }
+            }
+            _ => self.unreachable(error),
+        }
+    }
+
     async fn try_to_open(&self, role: &str) -> Result<Link, RabbitError> {
         let runtime = lapin::runtime::default_runtime().map_err(|error| self.unreachable(error))?;
         let host = self.config.url.host();
@@ -196,7 +206,7 @@ impl Connector {
         let lifeline = Lifeline(socket.map_err(|error| self.unreachable(error))?);
         let stream = match &self.tls {
             None => stream,
-            Some(tls) => stream.into_rustls(tls, host).await.map_err(|error| self.unreachable(error))?,
+            Some(tls) => stream.into_rustls(tls, host).await.map_err(|error| self.stranger(error))?,
         };
         // A connection is given to the library, never made by it: where it fails to make one, a task of its stays for
         // ever. It asks once.

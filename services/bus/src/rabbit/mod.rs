@@ -148,7 +148,12 @@ impl RabbitBus {
             feed: feed_task,
             closing: closing.clone(),
         };
-        tracing::info!(broker = %config.url, prefix = %config.prefix, "joined the bus");
+        match config.guest {
+            true => {
+                tracing::debug!(broker = %config.url, prefix = %config.prefix, "joined the bus as a guest")
+            }
+            false => tracing::info!(broker = %config.url, prefix = %config.prefix, "joined the bus"),
+        }
         let parts = Parts { config, publishing, consuming, work, orders, feed, counters, closing };
         Ok((Self { parts: Arc::new(parts) }, driver))
     }

@@ -1,6 +1,9 @@
 //! Errors: why a store cannot be opened, and what the driver's errors mean to callers of the port.
 
-use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError, UseKeyspaceError};
+use scylla::errors::{
+    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, ExecutionError,
+    MetadataError, NewSessionError, PrepareError, RequestAttemptError, UseKeyspaceError,
+};
 use stoker_domain::ports::store::StoreError;
 
 use crate::rows::RowError;
@@ -125,6 +128,28 @@ pub enum CassandraError {
 }
 
 impl CassandraError {
+    /// True when opening the store may work later without anybody changing what it was told: nodes are away or busy.
+    #[must_use]
+    pub fn may_come(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => !is_refusal(source),
+            Self::Silent { .. } | Self::Locked { .. } => true,
+            Self::Request { source, .. } => match source.downcast_ref::<ExecutionError>() {
+                Some(ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, _))) => {
+                    !matches!(error, DbError::Unauthorized | DbError::SyntaxError | DbError::ConfigError)
+                }
+                _ => true,
+            },
+            // Nodes that are too busy to say where they are.
+            Self::Datacenter { found, .. } => found.is_empty(),
+            Self::Option { .. }
+            | Self::Replication { .. }
+            | Self::Checksum { .. }
+            | Self::Newer { .. }
+            | Self::SlotsDiffer { .. } => false,
+        }
+    }
+
     /// True when it may go by itself in a moment: a node does not know yet what was just made, or conditional writes
     /// of several processes met.
     pub(super) fn may_pass(&self) -> bool {
@@ -156,6 +181,28 @@ impl CassandraError {
                 _
             )
         )
+    }
+}
+
+/// True when the nodes were there: they do not let us in, or we do not trust them.
+fn is_refusal(error: &NewSessionError) -> bool {
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(ConnectionPoolError::Broken {
+        last_connection_error: error,
+    })) = error
+    else {
+        return false;
+    };
+    match error {
+        ConnectionError::ConnectionSetupRequestError(error) => matches!(
+            &error.error,
+            ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError | DbError::Unauthorized, _)
+                | ConnectionSetupRequestErrorKind::MissingAuthentication
+        ),
+        ConnectionError::IoError(error) => matches!(
+            error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()),
+            Some(rustls::Error::InvalidCertificate(_))
+        ),
+        _ => false,
     }
 }
 
@@ -253,6 +300,14 @@ mod tests {
                 place.request("a", PrepareError::AllAttemptsFailed { first_attempt: attempt(error) }),
             ]
         };
+        let elsewhere = |found: &str| CassandraError::Datacenter {
+            nodes: "n".into(),
+            wanted: "home".into(),
+            found: found.into(),
+        };
+        assert!(elsewhere("").may_come() && !elsewhere("away").may_come());
+        assert!(errors(DbError::Overloaded).iter().all(CassandraError::may_come));
+        assert!(!errors(DbError::Unauthorized)[0].may_come());
         assert!(errors(DbError::Invalid).iter().all(CassandraError::may_pass));
         assert!(!errors(DbError::Unauthorized).iter().any(CassandraError::may_pass));
         assert!(!place.request("a", ExecutionError::EmptyPlan).may_pass());
