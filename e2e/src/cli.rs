@@ -108,11 +108,12 @@ impl Cli {
     /// For this platform, as its administrator.
     #[must_use]
     pub fn new(platform: &Platform) -> Self {
-        Self {
-            server: format!("http://{}", platform.http),
-            data: platform.data_dir(),
-            tried: Mutex::default(),
-        }
+        Self::at(format!("http://{}", platform.http), &platform.data_dir())
+    }
+
+    /// For the portal at this address, with the token in that directory.
+    pub(crate) fn at(server: String, data: &Path) -> Self {
+        Self { server, data: data.to_owned(), tried: Mutex::default() }
     }
 
     /// The data directory that the token is read from.
@@ -128,8 +129,9 @@ impl Cli {
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::from(stoker(&binary()?));
         command.args(arguments).env("STOKER_SERVER", &self.server).env("XDG_DATA_HOME", &self.data);
-        let asks =
-            arguments.first().is_some_and(|first| !["up", "config", "completion", "data"].contains(first));
+        let asks = arguments
+            .first()
+            .is_some_and(|first| !["up", "config", "completion", "data", "bus"].contains(first));
         if asks && !arguments.iter().any(|argument| ["--data-dir", "--token"].contains(argument)) {
             command.arg("--data-dir").arg(&self.data);
         }

@@ -1,7 +1,10 @@
 //! Tests of the platform from outside: the real binary, over its public interface, with clients that nobody here
 //! wrote. This library is what the tests stand on; the tests are in `tests/`, the foreign clients in `clients/`.
 //!
-//! Every test has its own process, data directory and ports, and leaves none behind. What it decides, it decides by
+//! [`Platform`] is `stoker up`, or with `STOKER_E2E_PLATFORM=several` a fleet behind HAProxy over the Cassandra and RabbitMQ of
+//! a lab; the tests are the same.
+//!
+//! Every test has its own processes, data directory or keyspace, and ports, and leaves none behind. What it decides, it decides by
 //! counts and order; a time is only ever a deadline for a condition.
 
 mod api;
@@ -9,12 +12,14 @@ mod cli;
 mod devices;
 mod driver;
 mod haproxy;
+mod leftovers;
 mod metrics;
 mod network;
 mod platform;
 mod ports;
 mod raw;
 mod refused;
+mod relay;
 mod schemathesis;
 mod services;
 mod smtp;
@@ -28,11 +33,13 @@ pub use cli::{Cli, Help, Ran};
 pub use devices::{Connack, Connect, Device, Down, Will};
 pub use driver::{Clients, Foreign};
 pub use haproxy::{Front, HaProxy};
+pub use leftovers::Broker;
 pub use metrics::Metrics;
 pub use network::{Loss, Network, Way};
 pub use platform::{Options, Platform};
 pub use raw::{Packet, Raw, RawConnect};
 pub use refused::{Refused, refused};
+pub use relay::Relay;
 pub use schemathesis::{Findings, Inquiry, inquire};
 pub use services::{Service, Services};
 pub use smtp::{Mail, MailFate, SmtpSink};

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::api::Api;
+use crate::cli::Cli;
 use crate::haproxy::{Front, HaProxy};
+use crate::metrics::Metrics;
 use crate::platform::{binary, stoker};
 use crate::ports::free;
 use crate::wait::{WITHIN, eventually};
@@ -34,7 +36,7 @@ pub struct Service {
     log: PathBuf,
     process: Option<Child>,
     /// More of its environment.
-    pub(crate) variables: Vec<(&'static str, String)>,
+    pub variables: Vec<(&'static str, String)>,
     /// Its own user id, where it has one.
     pub user: Option<u32>,
     /// Where it serves, the same over all starts.
@@ -156,6 +158,24 @@ impl Service {
     pub(crate) fn process(&mut self) -> Result<&mut Child> {
         let Self { process, name, .. } = self;
         process.as_mut().with_context(|| format!("{name} is not running"))
+    }
+
+    /// The code and the text that `/readyz` of its private port answers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn readiness(&self) -> Result<(u16, String)> {
+        let answer = reqwest::get(format!("http://{}/readyz", self.admin)).await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    /// What its private port counts.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        let answer = reqwest::get(format!("http://{}/metrics", self.admin)).await?;
+        Ok(Metrics::parse(&answer.error_for_status()?.text().await?))
     }
 
     /// Kills it by SIGKILL: nothing of it runs when this returns.
@@ -348,9 +368,23 @@ impl Services {
     /// # Errors
     /// One does not start.
     pub async fn run(&mut self) -> Result<()> {
-        for service in self.all() {
-            service.start()?;
-        }
+        self.begin()?;
+        self.all_ready().await
+    }
+
+    /// Starts all of them.
+    ///
+    /// # Errors
+    /// One cannot be started.
+    pub fn begin(&mut self) -> Result<()> {
+        self.all().try_for_each(Service::start)
+    }
+
+    /// Waits until all of them are ready.
+    ///
+    /// # Errors
+    /// One has ended, or is not ready in time.
+    pub async fn all_ready(&mut self) -> Result<()> {
         for service in self.all() {
             service.ready().await?;
         }
@@ -397,6 +431,15 @@ impl Services {
         Api::new(&format!("http://{}", portal.address), Self::TOKEN)
     }
 
+    /// The command line, asking the first portal as the administrator.
+    ///
+    /// # Errors
+    /// There is no portal.
+    pub fn cli(&self) -> Result<Cli> {
+        let portal = self.portals.first().context("there is no portal")?;
+        Ok(Cli::at(format!("http://{}", portal.address), self.directory.path()))
+    }
+
     /// Waits until the cores own all slots and every device that is there is in that state.
     ///
     /// # Errors
@@ -433,5 +476,6 @@ impl Drop for Services {
                 println!("{line}");
             }
         }
+        crate::leftovers::remove(&self.config());
     }
 }

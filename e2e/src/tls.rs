@@ -45,14 +45,29 @@ impl ClientCa {
         Ok(Self { issuer: Issuer::new(parameters, key), path, directory: directory.to_owned() })
     }
 
+    /// Signs a certificate for a server of these names and addresses.
+    ///
+    /// # Errors
+    /// It could not be made or written.
+    pub fn sign_server(&self, name: &str, hosts: &[&str]) -> Result<ClientCertificate> {
+        let mut parameters =
+            CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>())?;
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        self.signed(name, parameters)
+    }
+
     /// Signs a certificate for the device of that id.
     ///
     /// # Errors
     /// It could not be made or written.
     pub fn sign(&self, device: &str) -> Result<ClientCertificate> {
+        self.signed(device, named(device))
+    }
+
+    fn signed(&self, name: &str, parameters: CertificateParams) -> Result<ClientCertificate> {
         let key = KeyPair::generate()?;
-        let made = named(device).signed_by(&key, &self.issuer)?;
-        let path = |end: &str| self.directory.join(format!("{device}.{end}"));
+        let made = parameters.signed_by(&key, &self.issuer)?;
+        let path = |end: &str| self.directory.join(format!("{name}.{end}"));
         let signed = ClientCertificate { certificate: path("crt"), key: path("key") };
         fs::write(&signed.certificate, made.pem())?;
         fs::write(&signed.key, key.serialize_pem())?;

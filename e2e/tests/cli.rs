@@ -3,15 +3,27 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use stoker_e2e::{Cli, Clients, Connect, Foreign, Help, Options, Platform, eventually, topic};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
-/// What [`Platform`], `Services` and the tests of starts do with the commands that ask no platform.
-const TRIED_ELSEWHERE: [&str; 5] = ["up", "core", "gateway", "notifier", "portal"];
+/// What [`Platform`], `Services` and the tests of starts do with the commands that ask no platform; those of the bus need a
+/// broker: `running.rs` tries them.
+const TRIED_ELSEWHERE: [&str; 9] = [
+    "up",
+    "core",
+    "gateway",
+    "notifier",
+    "portal",
+    "bus dead-letters list",
+    "bus dead-letters show",
+    "bus dead-letters replay",
+    "bus dead-letters drop",
+];
 
 struct Bench {
     platform: Platform,
@@ -339,6 +351,9 @@ async fn what_is_asked_wrongly_ends_with_2_and_what_is_not_there_with_1() -> Res
         ("sim --devices 1 --url nonsense", 1, "mqtt://"),
         ("data export --data-dir /nowhere -", 1, "/nowhere is no data directory"),
         ("data import -", 1, "needs a file"),
+        ("bus dead-letters replay", 2, "<IDS|--all>"),
+        ("bus dead-letters drop a --all", 2, "--all"),
+        ("bus dead-letters list", 1, "bus.url is not configured"),
     ] {
         let arguments: Vec<_> = line.split_whitespace().collect();
         let ran = bench.cli.run(&arguments).await?;
@@ -417,6 +432,37 @@ async fn a_list_longer_than_a_page_is_whole_in_either_form_and_may_be_left_early
     assert_eq!((none.code, none.out.as_str(), none.said.as_str()), (0, "", "no devices\n"));
     let none = cli.json(&["device", "list", "--site", "nowhere"]).await?;
     assert_eq!(none, json!({"items": [], "next_cursor": null}));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_killed_has_shown_the_tokens_of_all_it_made() -> Result<()> {
+    const PART: usize = 1_000;
+    let bench = Bench::new().await?;
+    let (cli, import) = (&bench.cli, ["device", "import", "-", "-o", "json"]);
+    let mut process = cli.command(&import)?.stdin(Stdio::piped()).spawn()?;
+    let (mut stdin, stdout) =
+        (process.stdin.take().context("no input")?, process.stdout.take().context("no output")?);
+    let lines: String = (0..PART).map(|n| format!("{{\"id\":\"d-{n:04}\"}}\n")).collect();
+    stdin.write_all(lines.as_bytes()).await?;
+    // The next part never comes: its lines have no end.
+    let mut out = BufReader::new(stdout).lines();
+    let tokens = async {
+        let mut tokens = Vec::new();
+        while tokens.len() < PART {
+            let line = out.next_line().await?.context("it has ended")?;
+            tokens.extend(line.contains("\"stk_").then(|| line.trim_start_matches(',').to_owned()));
+        }
+        anyhow::Ok(tokens)
+    };
+    let tokens = timeout(stoker_e2e::WITHIN, tokens).await.context("the tokens are not shown")??;
+    process.kill().await?;
+    let whole: Value = serde_json::from_str(&format!("{{{}}}", tokens.join(",")))?;
+    let shown = whole.as_object().context("no tokens")?;
+    let listed = cli.json(&["device", "list", "--all"]).await?;
+    ensure!(ids(&listed).iter().all(|id| shown.contains_key(*id)) && shown.len() == PART, "{shown:?}");
+    let again = cli.fed(&[&import[..], &["--skip-existing"]].concat(), &lines).await?.json()?;
+    assert_eq!(again, json!({"tokens": {}, "created": 0, "failed": []}));
     Ok(())
 }
 

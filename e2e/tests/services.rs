@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use stoker_e2e::{Api, Clients, Connect, Device, Foreign, MailFate, Services, SmtpSink, eventually, topic};
+use stoker_e2e::{
+    Api, Clients, Connect, Device, Foreign, MailFate, Metrics, Service, Services, SmtpSink, eventually, topic,
+};
 
 const NIGHT: &str = "night@example.org";
 
@@ -116,7 +118,63 @@ async fn the_main_job_is_done_by_processes_of_their_own() -> Result<()> {
     ensure!(mails.iter().filter(|mail| mail.subject().starts_with("[cleared] boiler-")).count() == 4);
     let status = there.get("/status").await?.expect(200)?;
     ensure!(status["devices"] == 4, "{status}");
-    Ok(())
+    counted(&services).await
+}
+
+/// The private ports have counted what was done: 12 readings, 4 commands, 8 mails.
+async fn counted(services: &Services) -> Result<()> {
+    let (cores, gateways) = (Sum::of(&services.cores).await?, Sum::of(&services.gateways).await?);
+    let notifiers = Sum::of(&services.notifiers).await?;
+    for of in [&cores, &gateways, &notifiers] {
+        of.is("bus_connections", 4)?;
+        for lost in ["bus_dead_lettered", "bus_unreadable", "bus_acknowledgements_lost", "bus_feed_lost"] {
+            of.is(lost, 0)?;
+        }
+    }
+    cores.is("store_points", 12)?;
+    cores.at_least("store_connections", 2)?;
+    cores.at_least("store_requests", 12)?;
+    // Taking a slot over is one; alarms, commands and reports are others.
+    cores.at_least("store_slot_commits", 12)?;
+    for quiet in ["store_slot_sweeps", "store_overloaded", "store_driver_timeouts"] {
+        cores.is(quiet, 0)?;
+    }
+    cores.at_least("bus_publishes{lane=\"work\",result=\"confirmed\"}", 8)?;
+    cores.at_least("bus_publishes{lane=\"orders\",result=\"confirmed\"}", 4)?;
+    gateways.is("gateway_readings_stored", 12)?;
+    gateways.is("gateway_commands_sent", 4)?;
+    gateways.is("bus_consumers", 2)?;
+    notifiers.is("notifier_attempts{channel=\"email\",result=\"sent\"}", 8)?;
+    notifiers.is("bus_consumers", 2)
+}
+
+/// What the private ports of several processes say together.
+struct Sum(Vec<Metrics>);
+
+impl Sum {
+    async fn of(services: &[Service]) -> Result<Self> {
+        let mut all = Vec::new();
+        for service in services {
+            all.push(service.metrics().await?);
+        }
+        Ok(Self(all))
+    }
+
+    fn get(&self, name: &str) -> Result<u64> {
+        self.0.iter().map(|metrics| metrics.get(name)).sum()
+    }
+
+    fn is(&self, name: &str, count: u64) -> Result<()> {
+        let found = self.get(name)?;
+        ensure!(found == count, "{name} is {found}, not {count}");
+        Ok(())
+    }
+
+    fn at_least(&self, name: &str, count: u64) -> Result<()> {
+        let found = self.get(name)?;
+        ensure!(found >= count, "{name} is {found}, less than {count}");
+        Ok(())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

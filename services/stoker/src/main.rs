@@ -8,11 +8,14 @@ mod demo;
 mod files;
 mod listen;
 mod metrics;
+mod outward;
 mod parts;
 mod process;
 mod serve;
 mod signals;
+mod title;
 mod up;
+mod waiting;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,6 +90,12 @@ enum Command {
         #[command(subcommand)]
         command: data::Data,
     },
+    /// Look after the bus over RabbitMQ
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Bus {
+        #[command(subcommand)]
+        command: BusCommand,
+    },
     /// Look at the configuration
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Config {
@@ -101,6 +110,16 @@ enum Command {
     },
     #[command(flatten)]
     Client(cli::Client),
+}
+
+#[derive(Debug, Subcommand)]
+enum BusCommand {
+    /// Messages that nobody could do anything with: look at them, send them back, drop them
+    #[command(alias = "dead-letter", subcommand_required = true, arg_required_else_help = true)]
+    DeadLetters {
+        #[command(subcommand)]
+        command: cli::dead_letters::DeadLetters,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,7 +140,7 @@ fn main() -> ExitCode {
         arguments.command,
         Command::Up(_) | Command::Core(_) | Command::Gateway(_) | Command::Notifier(_) | Command::Portal(_)
     ) {
-        init_logs(LogFormat::Auto, "info");
+        init_logs(LogFormat::Auto, logged(&arguments.command));
     }
     // One provider of cryptography in the process; with two, rustls would not know which.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
@@ -133,6 +152,15 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What is said in the log, unless RUST_LOG says otherwise.
+fn logged(command: &Command) -> &'static str {
+    match command {
+        // What its library says of a connection that ends stands beside the answer, and helps nobody.
+        Command::Bus { .. } => "info,lapin=off",
+        _ => "info",
     }
 }
 
@@ -154,6 +182,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Portal(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Portal))?,
         Command::Sim(sim) => runtime()?.block_on(Box::pin(sim.run()))?,
         Command::Data { command } => runtime()?.block_on(Box::pin(command.run()))?,
+        Command::Bus { command: BusCommand::DeadLetters { command } } => {
+            return Ok(runtime()?.block_on(Box::pin(cli::dead_letters::run(command))));
+        }
         Command::Client(client) => return Ok(runtime()?.block_on(Box::pin(cli::run(client)))),
     }
     Ok(ExitCode::SUCCESS)

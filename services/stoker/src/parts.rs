@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use stoker_bus::{BrokerUrl, Prefix, RabbitConfig};
 use stoker_domain::Settings;
 use stoker_domain::model::MemberId;
 use stoker_notifier::{EmailConfig, Notifier, NotifierConfig};
@@ -59,10 +60,28 @@ pub(crate) fn cassandra_options(cassandra: &config::Cassandra) -> Result<Cassand
     );
     options.username.clone_from(&cassandra.username);
     options.password.clone_from(&cassandra.password);
+    options.tls = cassandra.files()?.map(|files| files.open()).transpose()?;
     if let Some(replicas) = cassandra.replication_factor {
         options.replication_factor = replicas;
     }
     Ok(options)
+}
+
+/// The broker that is configured. `name` stands in its list of connections.
+pub(crate) fn rabbit_config(bus: &config::Bus, name: String) -> Result<RabbitConfig> {
+    let url: BrokerUrl = required(bus.url.as_ref(), "bus.url")?.parse().context("bus.url is wrong")?;
+    let (files, is_tls) = (bus.files(), url.is_tls());
+    if !is_tls && files.any() {
+        bail!(
+            "bus.ca, bus.cert and bus.key are for amqps://…, and bus.url is amqp://…: nothing would be encrypted"
+        );
+    }
+    let mut config = RabbitConfig::new(url, name);
+    if let Some(prefix) = &bus.prefix {
+        config.prefix = prefix.parse::<Prefix>().context("bus.prefix is wrong")?;
+    }
+    config.tls = is_tls.then(|| files.open()).transpose()?;
+    Ok(config)
 }
 
 /// What is asked for by a key that has to be there.
@@ -71,4 +90,39 @@ pub(crate) fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> 
     value.with_context(|| {
         format!("{key} is not configured: give it in the file of --config, or by {variable}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_to_be_trusted_by_a_file_is_spoken_to_by_tls_alone() {
+        let bus = |url: &str, ca: Option<&str>| config::Bus {
+            url: Some(url.to_owned()),
+            ca: ca.map(Into::into),
+            ..config::Bus::default()
+        };
+        let refused = |url, ca| match rabbit_config(&bus(url, ca), "x".to_owned()) {
+            Err(error) => format!("{error:#}"),
+            Ok(_) => panic!("{url} is taken"),
+        };
+        assert!(refused("amqp://mq/", Some("ca.crt")).contains("nothing would be encrypted"));
+        assert!(refused("amqps://mq/", Some("/nowhere/ca.crt")).contains("bus.ca /nowhere/ca.crt"));
+        assert!(rabbit_config(&bus("amqp://mq/", None), "x".to_owned()).is_ok_and(|c| c.tls.is_none()));
+    }
+
+    #[test]
+    fn nodes_are_spoken_to_by_tls_where_their_authority_is_named() {
+        let cassandra = |ca: Option<&str>, cert: Option<&str>| config::Cassandra {
+            contact_points: vec!["db".to_owned()],
+            ca: ca.map(Into::into),
+            cert: cert.map(Into::into),
+            ..config::Cassandra::default()
+        };
+        let refused = |ca, cert| format!("{:#}", cassandra_options(&cassandra(ca, cert)).unwrap_err());
+        assert!(refused(None, Some("a.crt")).contains("cassandra.ca is missing"));
+        assert!(refused(Some("/nowhere/ca.crt"), None).contains("cassandra.ca /nowhere/ca.crt"));
+        assert!(cassandra_options(&cassandra(None, None)).unwrap().tls.is_none());
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use stoker_domain::model::MemberId;
@@ -14,6 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Configuration;
 use crate::metrics::Metrics;
 use crate::signals;
+use crate::title::Title;
+
+/// How often the title is brought up to date.
+const TITLE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is said in the log, unless RUST_LOG says otherwise.
 const LOGGED: &str = "info";
@@ -33,6 +38,7 @@ pub(crate) struct Process {
     last: Supervisor,
     last_end: CancellationToken,
     traces: Option<Arc<TraceStats>>,
+    title: Title,
 }
 
 impl Process {
@@ -41,7 +47,7 @@ impl Process {
     /// # Errors
     /// What is configured of it cannot be.
     pub(crate) fn begin(service: &str, configuration: &Configuration) -> Result<Self> {
-        let mut process = Self::new()?;
+        let mut process = Self::new(service)?;
         let otlp = configuration.telemetry.otlp.config(service, &process.member);
         let Some(otlp) = otlp else {
             init_logs(LogFormat::Auto, LOGGED);
@@ -61,9 +67,11 @@ impl Process {
         }
     }
 
-    fn new() -> Result<Self> {
+    fn new(service: &str) -> Result<Self> {
         let (front_end, back_end) = (CancellationToken::new(), CancellationToken::new());
-        let (health, last_end) = (Health::new(), CancellationToken::new());
+        let health = Health::new();
+        watch_panics(health.clone());
+        let last_end = CancellationToken::new();
         let mut last = Supervisor::new(health.clone(), last_end.clone());
         let end = last_end.clone();
         last.run("end", async move {
@@ -78,6 +86,7 @@ impl Process {
             last,
             last_end,
             traces: None,
+            title: Title::of(service),
             health,
             front_end,
             back_end,
@@ -90,6 +99,11 @@ impl Process {
 
     pub(crate) fn back_end(&self) -> CancellationToken {
         self.back_end.clone()
+    }
+
+    /// Shows so many sessions in its title.
+    pub(crate) fn counts(&mut self, sessions: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.title.count(Box::new(sessions));
     }
 
     /// Runs a task until the process is told to end.
@@ -110,23 +124,59 @@ impl Process {
         self.back.run(name, task);
     }
 
+    /// Does what comes before anything is served; `None` when a signal has come first.
+    ///
+    /// # Errors
+    /// That of the work.
+    pub(crate) async fn prepare<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        tokio::select! {
+            done = work => done.map(Some),
+            name = signals::ended() => {
+                tracing::info!("{name}: ended before it had begun");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Ends what has begun by then.
+    ///
+    /// # Errors
+    /// A task has died.
+    pub(crate) async fn give_up(self) -> Result<()> {
+        let Self { front, front_end, back, back_end, last, last_end, .. } = self;
+        for (tasks, end) in [(front, front_end), (back, back_end), (last, last_end)] {
+            end.cancel();
+            tasks.join().await?;
+        }
+        Ok(())
+    }
+
     /// Serves until a signal or until a task dies. `close` closes what the back works on; `last` is awaited when nothing
     /// runs any more.
     ///
     /// # Errors
     /// The first task that died.
     pub(crate) async fn run(self, close: impl FnOnce(), last: impl Future<Output = ()>) -> Result<()> {
-        let Self { front, front_end, back, back_end, last: tells, last_end, health, .. } = self;
-        let mut tells = Box::pin(tells.join());
+        let Self { front, front_end, back, back_end, last: tells, last_end, health, mut title, .. } = self;
         let mut back = Box::pin(back.join());
         let mut front = Box::pin(front.join());
+        let mut tells = Box::pin(tells.join());
         let mut died: Option<TaskDied> = None;
         let (mut front_over, mut back_over, mut tells_over) = (false, false, false);
-        tokio::select! {
-            name = signals::ended() => tracing::info!("{name}: ending; what is held is handed on"),
-            result = &mut front => { died = result.err(); front_over = true; }
-            result = &mut back => { died = result.err(); back_over = true; }
-            result = &mut tells => { died = result.err(); tells_over = true; }
+        let mut signal = std::pin::pin!(signals::ended());
+        let mut every = tokio::time::interval(TITLE_EVERY);
+        loop {
+            tokio::select! {
+                name = &mut signal => tracing::info!("{name}: ending; what is held is handed on"),
+                result = &mut front => { died = result.err(); front_over = true; }
+                result = &mut back => { died = result.err(); back_over = true; }
+                result = &mut tells => { died = result.err(); tells_over = true; }
+                _ = every.tick() => {
+                    title.show();
+                    continue;
+                }
+            }
+            break;
         }
         health.waiting("end", "the process is ending");
         let ending = async move {
@@ -157,5 +207,36 @@ impl Process {
             }
             Some(died) => Err(died.into()),
         }
+    }
+}
+
+/// A panic anywhere is an error that nobody has handled, whoever joins the task: the process says that it is not healthy.
+fn watch_panics(health: Health) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
+        health.mark_dead(format!("a panic{place}"));
+        before(panic);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_that_nobody_supervises_makes_the_process_unhealthy() {
+        let process = Process::new("test").unwrap();
+        assert_eq!(process.health.check_alive(), Ok(()));
+        let died = tokio::spawn(async {
+            if true {
+                panic!("on purpose")
+            }
+        })
+        .await;
+        assert!(died.unwrap_err().is_panic());
+        let said = process.health.check_alive().unwrap_err();
+        assert!(said.contains("a panic at services/stoker/src/process.rs"), "{said}");
+        process.give_up().await.unwrap();
     }
 }

@@ -14,8 +14,8 @@ use super::failure::Failure;
 use super::output::Output;
 use super::table::{Rows, plain};
 
-/// Lines of one request. Tokens are shown once, when their request is over: what a cut connection loses is bounded by
-/// this.
+/// Lines of one request. Tokens are shown once, as soon as their request is over: what is cut off loses those of one
+/// request at most.
 const PART_LINES: usize = 1_000;
 /// Bytes after which a request is full, whatever its lines.
 const PART_BYTES: usize = 4 * 1024 * 1024;
@@ -46,7 +46,7 @@ pub(crate) struct Import {
 }
 
 /// What became of an import.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct Imported {
     /// How many devices were made.
     pub(crate) created: u64,
@@ -144,10 +144,55 @@ fn begin(part: &mut Vec<u8>, from: usize, shown: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Shows tokens part by part. The JSON is one document once it is ended, and what was written of it before is not lost.
+struct Tokens<'a> {
+    output: &'a Output,
+    rows: Rows,
+    begun: bool,
+}
+
+impl<'a> Tokens<'a> {
+    fn new(output: &'a Output) -> Self {
+        Self { output, rows: Rows::new(&["ID", "TOKEN (SHOWN THIS ONCE)"]), begun: false }
+    }
+
+    fn show(&mut self, tokens: BTreeMap<String, String>) -> Result<(), Failure> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        if self.output.is_json() {
+            return self.output.write(&members(&mut self.begun, &tokens));
+        }
+        tokens.into_iter().for_each(|(id, token)| self.rows.push(vec![id, token]));
+        self.output.rows(&mut self.rows)
+    }
+
+    fn end(&self, created: u64, failed: &[FailedLine]) -> Result<(), Failure> {
+        if self.output.is_json() { self.output.print(&rest(self.begun, created, failed)?) } else { Ok(()) }
+    }
+}
+
+/// The document so far, or what comes next of it. Each token is a whole line: what was cut off can be read by lines.
+fn members(begun: &mut bool, tokens: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    for (id, token) in tokens {
+        text.push_str(if std::mem::replace(begun, true) { "," } else { "{\"tokens\":{\n" });
+        text.push_str(&format!("{}:{}\n", Value::from(id.as_str()), Value::from(token.as_str())));
+    }
+    text
+}
+
+/// What closes the document.
+fn rest(begun: bool, created: u64, failed: &[FailedLine]) -> Result<String, Failure> {
+    let failed = serde_json::to_string(failed).map_err(|_| not_json())?;
+    let so_far = if begun { "" } else { "{\"tokens\":{" };
+    Ok(format!("{so_far}}},\"created\":{created},\"failed\":{failed}}}"))
+}
+
 impl Import {
     pub(super) async fn run(self, api: &Api, output: &Output) -> Result<(), Failure> {
         let mut parts = Parts::open(&self.file)?;
-        let mut rows = Rows::new(&["ID", "TOKEN (SHOWN THIS ONCE)"]);
+        let mut tokens = Tokens::new(output);
         let (mut whole, mut known, mut lines) = (Imported::default(), 0, 0);
         let stopped = loop {
             let (part, count) = match parts.next() {
@@ -159,6 +204,8 @@ impl Import {
                 Ok(imported) => imported,
                 Err(failure) => break Some(failure),
             };
+            // First of all: nobody can be shown them again.
+            tokens.show(std::mem::take(&mut imported.tokens))?;
             if self.skip_existing {
                 let before = imported.failed.len();
                 imported.failed.retain(|failed| !failed.exists());
@@ -172,16 +219,8 @@ impl Import {
             lines += count;
             whole.created += imported.created;
             whole.failed.append(&mut imported.failed);
-            if output.is_json() {
-                whole.tokens.append(&mut imported.tokens);
-            } else if !imported.tokens.is_empty() {
-                imported.tokens.into_iter().for_each(|(id, token)| rows.push(vec![id, token]));
-                output.rows(&mut rows)?;
-            }
         };
-        if output.is_json() {
-            output.print(&serde_json::to_string(&whole).map_err(|_| not_json())?)?;
-        }
+        tokens.end(whole.created, &whole.failed)?;
         if whole.failed.len() > SAID {
             let more = whole.failed.len() - SAID;
             eprintln!("and {more} lines more; --output json holds the reason of each");
@@ -212,6 +251,29 @@ impl Import {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_are_one_document_however_many_parts_they_come_in() {
+        for (parts, whole) in [
+            (&[][..], r#"{"tokens":{},"created":2,"failed":[]}"#),
+            (&[&["a"][..]], r#"{"tokens":{"a":"stk_a"},"created":2,"failed":[]}"#),
+            (
+                &[&["a", "b"][..], &["c\""]],
+                r#"{"tokens":{"a":"stk_a","b":"stk_b","c\"":"stk_c\""},"created":2,"failed":[]}"#,
+            ),
+        ] {
+            let (mut begun, mut text) = (false, String::new());
+            for part in parts {
+                let made = part.iter().map(|id| ((*id).to_owned(), format!("stk_{id}"))).collect();
+                text.push_str(&members(&mut begun, &made));
+                assert!(text.ends_with('\n'), "each line is whole: {text}");
+            }
+            text.push_str(&rest(begun, 2, &[]).unwrap());
+            let (read, whole): (Value, Value) =
+                (serde_json::from_str(&text).unwrap(), serde_json::from_str(whole).unwrap());
+            assert_eq!(read, whole, "{text}");
+        }
+    }
 
     fn parts(text: &[u8]) -> Parts {
         Parts { input: Box::new(io::Cursor::new(text.to_vec())), shown: "x".to_owned(), begun: false }

@@ -7,6 +7,7 @@ mod api;
 mod attribute;
 mod change;
 mod command;
+pub(crate) mod dead_letters;
 mod device;
 mod event;
 mod failure;

@@ -19,9 +19,13 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn of(globals: &Globals) -> Self {
+        Self::new(globals.output)
+    }
+
+    pub(crate) fn new(form: Form) -> Self {
         let terminal = io::stdout().is_terminal();
         let width = terminal.then(|| comfy_table::Table::new().width().unwrap_or(80));
-        Self { form: globals.output, width }
+        Self { form, width }
     }
 
     pub(crate) fn is_json(&self) -> bool {

@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Deserializer};
 use stoker_link::TlsFiles;
 
+use crate::outward::Files;
+
 /// Everything that can be configured. An unknown key is an error that names it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,6 +44,26 @@ pub(crate) struct Cassandra {
     pub(crate) password: Option<String>,
     /// Replicas, when the keyspace has to be made.
     pub(crate) replication_factor: Option<u8>,
+    /// Who has signed the nodes' certificates; with it, TLS is spoken.
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl Cassandra {
+    /// What TLS towards the nodes needs; none where there is to be none.
+    ///
+    /// # Errors
+    /// There is a certificate to show, and nobody to trust.
+    pub(crate) fn files(&self) -> Result<Option<Files>> {
+        let Self { ca, cert, key, .. } = self.clone();
+        if ca.is_none() && (cert.is_some() || key.is_some()) {
+            anyhow::bail!(
+                "cassandra.ca is missing: it names the authority of the nodes' certificates, and turns TLS on"
+            );
+        }
+        Ok(ca.is_some().then_some(Files { section: "cassandra", ca, cert, key }))
+    }
 }
 
 impl std::fmt::Debug for Cassandra {
@@ -62,6 +84,18 @@ pub(crate) struct Bus {
     pub(crate) url: Option<String>,
     /// What the names of all queues begin with.
     pub(crate) prefix: Option<String>,
+    /// Who has signed the broker's certificate, when it is none that the system trusts.
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl Bus {
+    /// What TLS towards the broker needs.
+    pub(crate) fn files(&self) -> Files {
+        let Self { ca, cert, key, .. } = self.clone();
+        Files { section: "bus", ca, cert, key }
+    }
 }
 
 impl std::fmt::Debug for Bus {

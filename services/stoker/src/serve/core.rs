@@ -9,10 +9,14 @@ use anyhow::{Context, Result, bail};
 use stoker_core::{Core, CoreConfig, CoreStats, Membership};
 use stoker_domain::ownership::SlotRange;
 use stoker_link::{Answering, Incoming, WINDOW};
-use stoker_store::CassandraStore;
+use stoker_store::{CassandraError, CassandraOptions, CassandraStore};
+use stoker_telemetry::Health;
 use tonic::transport::Server;
 
-use super::{Process, Role, began, host, join_bus, link, private_port, tls};
+use super::{
+    Late, Process, Role, Wanted, began, bus_config, bus_numbers, host, join_bus, keep_bus, link,
+    private_port, tls, waiting,
+};
 use crate::config::{self, Configuration};
 use crate::listen::open;
 use crate::metrics::Metrics;
@@ -34,6 +38,18 @@ fn advertised(core: &config::Core, listens: SocketAddr) -> Result<String> {
     }
 }
 
+/// Opens the store, whenever the nodes are there.
+async fn open_store(options: CassandraOptions, health: &Health) -> Result<Arc<CassandraStore>> {
+    let wanted =
+        Wanted { thing: "store", what: format!("Cassandra at {}", options.contact_points.join(", ")) };
+    let opened = waiting::for_it(wanted, health, CassandraError::may_come, async || {
+        CassandraStore::open(options.clone()).await
+    });
+    let store = opened.await.context("Cassandra could not be opened")?;
+    store.holds_no_half().await.context("the keyspace is not whole")?;
+    Ok(Arc::new(store))
+}
+
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let mut process = Process::begin("core", &configuration)?;
     let of_core = &configuration.core;
@@ -42,21 +58,26 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         None => SlotRange::ALL,
     };
     let options = cassandra_options(&configuration.cassandra)?;
+    let bus = bus_config(&process, &configuration, Role::Core)?;
     let tls = tls(&configuration)?;
+    let link = link(tls.as_ref());
+    let (stats, joined) = (Arc::new(CoreStats::default()), Late::default());
+    let opened = Late::<Arc<CassandraStore>>::default();
+    let counted = Arc::clone(&opened);
+    let counted = move || counted.get().map(|store| store.stats()).unwrap_or_default();
+    let metrics = Metrics::of_core(stats.clone(), counted, bus_numbers(&joined), link.stats());
+    let private = private_port(&mut process, &configuration, metrics, "slots").await?;
+    let health = &process.health;
+    let both = async { tokio::try_join!(open_store(options, health), join_bus(bus, health, &joined)) };
+    let Some((store, (bus, driver))) = Process::prepare(Box::pin(both)).await? else {
+        return process.give_up().await;
+    };
+    let _first = opened.set(Arc::clone(&store));
+    keep_bus(&mut process, &bus, driver);
+    // Not before, or callers would wait for a core that itself waits.
     let (listener, address) =
         open("cores and their clients", "core.listen", of_core.listen.as_deref().unwrap_or(LISTEN)).await?;
     let advertised = advertised(of_core, address)?;
-    process.health.waiting("store", "it is being opened");
-    let bus = join_bus(&mut process, &configuration, Role::Core).await?;
-    let store = CassandraStore::open(options).await.context("Cassandra could not be opened")?;
-    let store = Arc::new(store);
-    store.holds_no_half().await.context("the keyspace is not whole")?;
-    process.health.ready("store");
-    let link = link(tls.as_ref());
-    let (stats, counted, watched) = (Arc::new(CoreStats::default()), store.clone(), bus.clone());
-    let metrics =
-        Metrics::of_core(stats.clone(), move || counted.stats(), move || watched.snapshot(), link.stats());
-    let private = private_port(&mut process, &configuration, metrics).await?;
     let calls = link.stats().clone();
     let shard = of_core.shard.as_deref().map(|shard| format!("{shard}/")).unwrap_or_default();
     let config = CoreConfig {

@@ -11,7 +11,10 @@ use stoker_link::MESSAGE_MOST;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_protocol::session::Limits;
 
-use super::{Process, Role, began, cores, host, join_bus, link, private_port, tls};
+use super::{
+    Late, Process, Role, began, bus_config, bus_numbers, cores, host, join_bus, keep_bus, link, private_port,
+    tls,
+};
 use crate::config::Configuration;
 use crate::listen::{Defaults, Doors};
 use crate::metrics::Metrics;
@@ -24,13 +27,18 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let mut process = Process::begin("gateway", &configuration)?;
     let cores = cores(&configuration.gateway.cores, "gateway.cores")?;
     let link = link(tls(&configuration)?.as_ref());
+    let bus = bus_config(&process, &configuration, Role::Gateway)?;
+    let (stats, joined) = (Arc::new(GatewayStats::default()), Late::default());
+    let metrics = Metrics::of_gateway(stats.clone(), bus_numbers(&joined), link.stats());
+    let private = private_port(&mut process, &configuration, metrics, "core").await?;
+    let joining = join_bus(bus, &process.health, &joined);
+    let Some((bus, driver)) = Process::prepare(joining).await? else { return process.give_up().await };
+    keep_bus(&mut process, &bus, driver);
+    // Not before, or devices would wait for a gateway that itself waits.
     let defaults = Defaults { mqtt: "0.0.0.0:1883", ws: None, certificates: None };
     let doors = Doors::open(&configuration.gateway, &defaults).await?;
-    let bus = join_bus(&mut process, &configuration, Role::Gateway).await?;
-    let stats = Arc::new(GatewayStats::default());
-    let watched = bus.clone();
-    let metrics = Metrics::of_gateway(stats.clone(), move || watched.snapshot(), link.stats());
-    let private = private_port(&mut process, &configuration, metrics).await?;
+    let sessions = Arc::clone(&stats);
+    process.counts(move || sessions.snapshot().sessions);
     let config = GatewayConfig {
         core: GatewayServiceClient::new(link.to_any(&cores)).max_decoding_message_size(MESSAGE_MOST),
         readings: GatewayServiceClient::new(link.to_any(&cores)),

@@ -8,20 +8,25 @@ mod portal;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use stoker_bus::{BrokerUrl, Prefix, RabbitBus, RabbitConfig};
+use stoker_bus::{RabbitBus, RabbitConfig, RabbitDriver, RabbitError, RabbitSnapshot};
 use stoker_domain::model::MemberId;
 use stoker_link::{Cores, Link, Role, Tls, tcp};
-use stoker_telemetry::PrivatePort;
+use stoker_telemetry::{Health, PrivatePort};
 
 use crate::config::Configuration;
 use crate::listen::open;
 use crate::metrics::Metrics;
-use crate::parts::required;
+use crate::parts::{rabbit_config, required};
 use crate::process::Process;
+use crate::waiting::{self, Wanted};
+
+/// What health calls it.
+const BUS: &str = "bus";
 
 /// One service of the platform in a process of its own.
 #[derive(Debug, Args)]
@@ -74,20 +79,40 @@ fn host() -> String {
     name.trim().to_owned()
 }
 
-/// Joins the bus. What keeps it alive runs until all else has ended.
-async fn join_bus(process: &mut Process, configuration: &Configuration, role: Role) -> Result<RabbitBus> {
-    let url: BrokerUrl =
-        required(configuration.bus.url.as_ref(), "bus.url")?.parse().context("bus.url is wrong")?;
-    let mut config = RabbitConfig::new(url, format!("{} {}", role.as_str(), process.member));
-    if let Some(prefix) = &configuration.bus.prefix {
-        config.prefix = prefix.parse::<Prefix>().context("bus.prefix is wrong")?;
-    }
-    process.health.waiting("bus", "it is being joined");
-    let (bus, driver) = Box::pin(RabbitBus::connect(config)).await.context("the bus could not be joined")?;
+/// What comes later than the private port that shows its numbers.
+type Late<T> = Arc<OnceLock<T>>;
+
+/// The bus that is configured, where it is this role's.
+fn bus_config(process: &Process, configuration: &Configuration, role: Role) -> Result<RabbitConfig> {
+    let mut config = rabbit_config(&configuration.bus, format!("{} {}", role.as_str(), process.member))?;
+    // It is tried for as long as it takes, below.
+    config.limits.start_within = Duration::ZERO;
+    Ok(config)
+}
+
+/// Joins the bus, whenever the broker is there.
+async fn join_bus(
+    config: RabbitConfig,
+    health: &Health,
+    joined: &Late<RabbitBus>,
+) -> Result<(RabbitBus, RabbitDriver)> {
+    let wanted = Wanted { thing: BUS, what: format!("RabbitMQ at {}", config.url) };
+    let may_come = |error: &RabbitError| !error.is_final();
+    let connected = waiting::for_it(wanted, health, may_come, async || {
+        Box::pin(RabbitBus::connect(config.clone())).await
+    });
+    let (bus, driver) = connected.await.context("the bus could not be joined")?;
+    let _first = joined.set(bus.clone());
+    Ok((bus, driver))
+}
+
+/// Keeps the bus alive until all else has ended. A broker that goes away then leaves the process ready: readings are stored
+/// without it, and it may be the same one for all processes.
+fn keep_bus(process: &mut Process, bus: &RabbitBus, driver: RabbitDriver) {
     process.back("bus", driver.run());
     let (watched, health, end) = (bus.clone(), process.health.clone(), process.back_end());
     process.back("bus's health", async move {
-        let mut every = tokio::time::interval(std::time::Duration::from_secs(1));
+        let mut every = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 () = end.cancelled() => return Ok::<(), std::convert::Infallible>(()),
@@ -95,25 +120,32 @@ async fn join_bus(process: &mut Process, configuration: &Configuration, role: Ro
             }
             let bus = watched.snapshot();
             match (bus.publishing_connected && bus.consuming_connected, bus.blocked) {
-                (true, false) => health.ready("bus"),
-                (false, _) => health.waiting("bus", "there is no connection to the broker"),
-                (_, true) => health.waiting("bus", "the broker is short of memory or disk and takes nothing"),
+                (true, false) => health.ready(BUS),
+                (false, _) => health.degraded(BUS, "there is no connection to the broker"),
+                (_, true) => health.degraded(BUS, "the broker is short of memory or disk and takes nothing"),
             }
         }
     });
-    Ok(bus)
 }
 
-/// Opens the private port.
+/// The numbers of a bus, also of one that has not been joined yet.
+fn bus_numbers(joined: &Late<RabbitBus>) -> impl Fn() -> RabbitSnapshot + Send + Sync + use<> {
+    let joined = Arc::clone(joined);
+    move || joined.get().map(RabbitBus::snapshot).unwrap_or_default()
+}
+
+/// Opens the private port. Nobody is ready before `last` has come, which is asked for once all else is there.
 async fn private_port(
     process: &mut Process,
     configuration: &Configuration,
     metrics: Metrics,
+    last: &str,
 ) -> Result<SocketAddr> {
+    process.health.waiting(last, "not asked for yet");
     let address = configuration.admin.listen.as_deref().unwrap_or("0.0.0.0:9090");
     let (listener, address) = open("health and metrics", "admin.listen", address).await?;
-    let registry = process.with_traces(metrics).registry();
-    let private = PrivatePort { health: process.health.clone(), registry };
+    let private =
+        PrivatePort { health: process.health.clone(), registry: process.with_traces(metrics).registry() };
     let end = process.back_end();
     process.back("private port", private.run(listener, end));
     Ok(address)

@@ -8,7 +8,10 @@ use stoker_proto::core::v1::MemberRole;
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
 
 use super::heartbeat::{self, Heart};
-use super::{Bus, Process, Role, began, cores, host, join_bus, link, private_port, tls};
+use super::{
+    Bus, Late, Process, Role, began, bus_config, bus_numbers, cores, host, join_bus, keep_bus, link,
+    private_port, tls,
+};
 use crate::config::Configuration;
 use crate::metrics::Metrics;
 use crate::parts::notifier;
@@ -18,10 +21,13 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let cores = cores(&configuration.notifier.cores, "notifier.cores")?;
     let link = link(tls(&configuration)?.as_ref());
     let notifier = notifier(&configuration, &[])?;
-    let bus = join_bus(&mut process, &configuration, Role::Notifier).await?;
-    let watched = bus.clone();
-    let metrics = Metrics::of_notifier(notifier.stats(), move || watched.snapshot(), link.stats());
-    let private = private_port(&mut process, &configuration, metrics).await?;
+    let bus = bus_config(&process, &configuration, Role::Notifier)?;
+    let joined = Late::default();
+    let metrics = Metrics::of_notifier(notifier.stats(), bus_numbers(&joined), link.stats());
+    let private = private_port(&mut process, &configuration, metrics, "core").await?;
+    let joining = join_bus(bus, &process.health, &joined);
+    let Some((bus, driver)) = Process::prepare(joining).await? else { return process.give_up().await };
+    keep_bus(&mut process, &bus, driver);
     let core = NotifierServiceClient::new(link.to_any(&cores));
     let heart = Heart {
         member: process.member.clone(),

@@ -33,7 +33,7 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let (listener, address) = open("HTTP", "portal.listen", listen).await?;
     let portal = PortalConfig::new(token);
     let metrics = Metrics::of_portal(&portal.stats, link.stats());
-    let private = private_port(&mut process, &configuration, metrics).await?;
+    let private = private_port(&mut process, &configuration, metrics, "core").await?;
     let core = PortalServiceClient::new(link.to_any(&cores)).max_decoding_message_size(MESSAGE_MOST);
     let heart = Heart {
         member: process.member.clone(),

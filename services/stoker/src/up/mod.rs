@@ -152,6 +152,8 @@ impl Platform {
         );
         process.back("core", core.run());
         let stats = Arc::new(GatewayStats::default());
+        let sessions = Arc::clone(&stats);
+        process.counts(move || sessions.snapshot().sessions);
         let portal = PortalConfig::new(token);
         let (counted, watched) = (store.clone(), bus.clone());
         let metrics = Metrics::up(UpStats {

@@ -1,0 +1,140 @@
+//! TLS towards what is not ours, the broker and the database: whom to trust, and what to show of ourselves.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The PEM files of one section of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Files {
+    /// The section, for errors.
+    pub(crate) section: &'static str,
+    /// The only authorities to trust; none: the system's.
+    pub(crate) ca: Option<PathBuf>,
+    /// Our own certificate, where we are asked for one, and those between that and its authority.
+    pub(crate) cert: Option<PathBuf>,
+    /// The certificate's key.
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl Files {
+    /// True when there is one at all.
+    pub(crate) fn any(&self) -> bool {
+        self.ca.is_some() || self.cert.is_some() || self.key.is_some()
+    }
+
+    /// Reads them; done once, for all connections.
+    ///
+    /// # Errors
+    /// Names the key of the configuration, the file and what is wrong with it.
+    pub(crate) fn open(&self) -> Result<Arc<ClientConfig>> {
+        let section = self.section;
+        // Named here, so that it cannot be another one than the rest of the process has.
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("the protocol versions of TLS cannot be used")?
+            .with_root_certificates(self.roots()?);
+        let config = match (&self.cert, &self.key) {
+            (None, None) => builder.with_no_client_auth(),
+            (Some(cert), Some(key)) => {
+                let chain = certificates(&format!("{section}.cert"), cert)?;
+                let name = format!("{section}.key");
+                let private = PrivateKeyDer::from_pem_slice(&read(&name, key)?);
+                let private = private.map_err(|error| wrong(&name, key, error))?;
+                let mutual = builder.with_client_auth_cert(chain, private);
+                mutual.map_err(|error| wrong(&name, key, format!("with {section}.cert: {error}")))?
+            }
+            _ => bail!("{section}.cert and {section}.key belong together: give both or neither"),
+        };
+        Ok(Arc::new(config))
+    }
+
+    fn roots(&self) -> Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        match &self.ca {
+            Some(path) => {
+                let name = format!("{}.ca", self.section);
+                for certificate in certificates(&name, path)? {
+                    roots.add(certificate).map_err(|error| wrong(&name, path, error))?;
+                }
+            }
+            None => {
+                let found = rustls_native_certs::load_native_certs();
+                roots.add_parsable_certificates(found.certs);
+                if roots.is_empty() {
+                    bail!(
+                        "the system trusts no authority: install ca-certificates, or name one by {}.ca",
+                        self.section
+                    );
+                }
+            }
+        }
+        Ok(roots)
+    }
+}
+
+fn read(name: &str, path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("failed to read {name} {}", path.display()))
+}
+
+fn wrong(name: &str, path: &Path, why: impl Display) -> anyhow::Error {
+    anyhow::anyhow!("{name} {} cannot be used: {why}", path.display())
+}
+
+fn certificates(name: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let pem = read(name, path)?;
+    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|error| wrong(name, path, error))?;
+    if found.is_empty() {
+        return Err(wrong(name, path, "it holds no certificate"));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_named_by_key_and_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            Some(path)
+        };
+        let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let good = path("good.crt", &signed.cert.pem());
+        let key = path("good.key", &signed.signing_key.serialize_pem());
+        let (foreign, text) = (path("other.key", &other.signing_key.serialize_pem()), path("text", "no PEM"));
+        let files = |ca: &Option<PathBuf>, cert: &Option<PathBuf>, key: &Option<PathBuf>| Files {
+            section: "bus",
+            ca: ca.clone(),
+            cert: cert.clone(),
+            key: key.clone(),
+        };
+        assert!(files(&good, &good, &key).open().is_ok());
+        assert!(files(&good, &None, &None).open().is_ok());
+        let nowhere = Some(directory.path().join("nowhere"));
+        for (files, says) in [
+            (files(&nowhere, &None, &None), "failed to read bus.ca"),
+            (files(&text, &None, &None), "it holds no certificate"),
+            (files(&good, &good, &None), "bus.cert and bus.key belong together"),
+            (files(&good, &None, &key), "bus.cert and bus.key belong together"),
+            (files(&good, &text, &key), "bus.cert"),
+            (files(&good, &good, &text), "bus.key"),
+            (files(&good, &good, &foreign), "with bus.cert"),
+        ] {
+            let error = format!("{:#}", files.open().unwrap_err());
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
