@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stoker_bus::InProcessBus;
 use stoker_core::{Core, CoreConfig, Membership};
 use stoker_domain::{MemberId, Settings};
-use stoker_link::{Accepted, Caller, Link, Role, Wire};
+use stoker_link::{Accepted, Caller, Channel, Link, Role, Wire};
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::member_service_client::MemberServiceClient;
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
