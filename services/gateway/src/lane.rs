@@ -1,4 +1,4 @@
-//! Work of one connection that takes time, one after the other: what a device said first is done first.
+//! Work of one connection that takes time. What a device said first is done first, unless it is of no account which is.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -28,10 +28,18 @@ const WAITING: usize = 64;
 #[derive(Default)]
 pub(crate) struct Lane(VecDeque<Waiting>);
 
+/// How work is done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct How {
+    /// The device waits for an answer, and without one says it again.
+    pub(crate) awaited: bool,
+    /// At once with its neighbours that may be, too. Otherwise it begins when all before it has ended, and all behind it waits.
+    pub(crate) beside: bool,
+}
+
 struct Waiting {
     work: Work,
-    /// The device waits for an answer, and without one says it again.
-    awaited: bool,
+    how: How,
 }
 
 impl Done {
@@ -42,20 +50,20 @@ impl Done {
 }
 
 impl Lane {
-    /// Puts work behind all that waits. `awaited`: what comes of it is told to the device.
+    /// Puts work behind all that waits.
     pub(crate) fn put(
         lane: &mut Option<Box<Self>>,
-        awaited: bool,
+        how: How,
         work: impl Future<Output = Done> + Send + 'static,
     ) {
-        lane.get_or_insert_default().0.push_back(Waiting { work: Box::pin(work), awaited });
+        lane.get_or_insert_default().0.push_back(Waiting { work: Box::pin(work), how });
     }
 
     /// What was said behind something that is to come again comes again behind it. Done now it would overtake: a fault
     /// would be raised after it was cleared, and the second clearing, being the same one, would count for nothing.
     fn keep_order(&mut self, done: &Done) {
         if done.is_to_come_again() {
-            self.0.retain(|waiting| !waiting.awaited);
+            self.0.retain(|waiting| !waiting.how.awaited);
         }
     }
 
@@ -65,24 +73,36 @@ impl Lane {
 
     /// The next result. Pending also when there is nothing to do.
     pub(crate) fn poll(lane: &mut Option<Box<Self>>, context: &mut Context<'_>) -> Poll<Done> {
-        let Some(first) = lane.as_mut().and_then(|lane| lane.0.front_mut()) else { return Poll::Pending };
-        let Poll::Ready(done) = first.work.as_mut().poll(context) else { return Poll::Pending };
-        if let Some(some) = lane {
-            some.0.pop_front();
-            some.keep_order(&done);
-            if some.0.is_empty() {
-                *lane = None;
-            }
+        let Some(some) = lane else { return Poll::Pending };
+        let Some((position, done)) = some.poll_first(context) else { return Poll::Pending };
+        some.0.remove(position);
+        some.keep_order(&done);
+        if some.0.is_empty() {
+            *lane = None;
         }
         Poll::Ready(done)
     }
 
+    /// The first that has come to something, of those that may be under way.
+    fn poll_first(&mut self, context: &mut Context<'_>) -> Option<(usize, Done)> {
+        for (position, Waiting { work, how }) in self.0.iter_mut().enumerate() {
+            if position > 0 && !how.beside {
+                return None;
+            }
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Some((position, done));
+            }
+            if !how.beside {
+                return None;
+            }
+        }
+        None
+    }
+
     /// Finishes what waits; its results are of no use any more.
-    pub(crate) async fn finish(lane: Option<Box<Self>>) {
-        let Some(mut lane) = lane else { return };
-        while let Some(Waiting { work, .. }) = lane.0.pop_front() {
-            let done = work.await;
-            lane.keep_order(&done);
+    pub(crate) async fn finish(mut lane: Option<Box<Self>>) {
+        while lane.is_some() {
+            std::future::poll_fn(|context| Self::poll(&mut lane, context)).await;
         }
     }
 }
@@ -102,7 +122,7 @@ mod tests {
     ) {
         let seen = seen.clone();
         let answer = answer.map(|outcome| (PublishToken::default(), outcome));
-        Lane::put(lane, answer.is_some(), async move {
+        Lane::put(lane, How { awaited: answer.is_some(), beside: false }, async move {
             seen.lock().unwrap().push(number);
             Done { answer, delivery: None }
         });
@@ -135,5 +155,31 @@ mod tests {
         let seen = Arc::default();
         Lane::finish(lane(&seen)).await;
         assert_eq!(*seen.lock().unwrap(), [1, 2, 3, 5]);
+    }
+
+    #[tokio::test]
+    async fn what_may_be_done_beside_others_does_not_wait_for_them() {
+        let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let (mut lane, mut opens) = (None, Vec::new());
+        for (number, beside) in [(1, true), (2, true), (3, false), (4, true), (5, true)] {
+            let (open, opened) = tokio::sync::oneshot::channel::<()>();
+            opens.push(Some(open));
+            let seen = seen.clone();
+            Lane::put(&mut lane, How { awaited: false, beside }, async move {
+                opened.await.unwrap();
+                seen.lock().unwrap().push(number);
+                Done::default()
+            });
+        }
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        // Whichever may be under way goes on as soon as it can; the third holds up those behind it.
+        for (open, after) in [(4, None), (1, Some(2)), (3, None), (0, Some(1)), (2, Some(3))] {
+            opens[open].take().unwrap().send(()).unwrap();
+            assert_eq!(Lane::poll(&mut lane, &mut context).is_ready(), after.is_some());
+            let seen = seen.lock().unwrap();
+            assert!(after.is_none() || seen.last().copied() == after);
+        }
+        Lane::finish(lane).await;
+        assert_eq!(*seen.lock().unwrap(), [2, 1, 3, 4, 5]);
     }
 }

@@ -24,6 +24,9 @@ const BATCH: usize = 256;
 /// ([`COMMIT_BYTES_MAX`](stoker_domain::ports::store::COMMIT_BYTES_MAX)).
 const BATCH_BYTES: usize = 1 << 20;
 
+/// How long a round of nothing but what is patient ([`Input::is_patient`]) waits for what it could share its commit with.
+const LINGER: Duration = Duration::from_millis(10);
+
 /// How often the machine may be ticked before others get a turn.
 const TICKS_PER_TURN: usize = 8;
 
@@ -77,6 +80,8 @@ struct Round {
     after: Vec<Effect>,
     answers: Vec<Answer>,
     queries: Vec<Look>,
+    /// Somebody waits for its end.
+    urgent: bool,
 }
 
 impl SlotActor {
@@ -159,13 +164,36 @@ impl SlotActor {
             {
                 self.effect_done(done, &mut round)?;
             }
+            self.linger(mailbox, &mut round).await?;
             // In every round: however much is asked of the slot, its timers fire.
             self.tick(&mut round);
             self.finish(round).await?;
         }
     }
 
+    /// Waits a moment when nobody waits for the round and it would cost a commit: a command's way would be three commits, one
+    /// after the other, where two hold as much.
+    async fn linger(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<Message>,
+        round: &mut Round,
+    ) -> Result<(), SlotLost> {
+        let over = tokio::time::sleep(LINGER);
+        tokio::pin!(over);
+        while !round.urgent && !round.changes.is_empty() && round.weight < BATCH_BYTES {
+            tokio::select! {
+                biased;
+                Some(done) = self.effects.join_next(), if !self.effects.is_empty() => self.effect_done(done, round)?,
+                Some(message) = mailbox.recv() => self.take(message, round),
+                () = &mut over => return Ok(()),
+                else => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, input: Input, answer: Option<Answerer>, round: &mut Round) {
+        round.urgent |= !input.is_patient();
         self.apply_at(self.shared.clock.now_ms(), input, answer, round);
     }
 
@@ -183,7 +211,10 @@ impl SlotActor {
     fn take(&mut self, message: Message, round: &mut Round) {
         match message {
             Message::Apply { input, reply } => self.apply(*input, Some(reply), round),
-            Message::Query(look) => round.queries.push(look),
+            Message::Query(look) => {
+                round.urgent = true;
+                round.queries.push(look);
+            }
         }
     }
 

@@ -73,6 +73,20 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// Whether nobody waits for what comes of it, while something that shares its commit is likely to follow within
+    /// moments: that a command went out is followed by the device's answer.
+    #[must_use]
+    pub fn is_patient(&self) -> bool {
+        matches!(
+            self,
+            Self::Command(CommandReport::Sent { .. } | CommandReport::Delivered { .. })
+                | Self::OutboxConfirmed { .. }
+                | Self::Archived(_)
+        )
+    }
+}
+
 /// A gateway asks for a session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenSession {

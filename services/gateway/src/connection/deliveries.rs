@@ -14,7 +14,7 @@ use stoker_protocol::topic::DownTopic;
 
 use super::{Connection, Identity, now};
 use crate::core;
-use crate::lane::{Done, Lane};
+use crate::lane::{Done, How, Lane};
 use crate::mailbox::Order;
 use crate::stats;
 
@@ -228,8 +228,11 @@ impl Connection {
 
     pub(super) fn report(&mut self, report: Report) {
         let Some(Identity { device, .. }) = self.identity.as_deref() else { return };
+        // That it went out and arrived may be said at once with the answer to it, and in any order: states don't go back. What
+        // gives a command back has to be heard before anything that happens to it later.
+        let beside = matches!(report, Report::Sent(_) | Report::Delivered(_));
         let report = core::command(self.shared.clone(), device.clone(), report);
-        Lane::put(&mut self.command_lane, false, async move {
+        Lane::put(&mut self.command_lane, How { awaited: false, beside }, async move {
             report.await;
             Done::default()
         });

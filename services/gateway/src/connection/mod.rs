@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep};
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::core;
-use crate::lane::{Done, Lane};
+use crate::lane::{Done, How, Lane};
 use crate::mailbox::Mail;
 use crate::registry::Handle;
 use crate::rejections;
@@ -354,7 +354,7 @@ impl Connection {
     fn want_commands(&mut self, wanted: bool) {
         let Some(Identity { device, epoch, .. }) = self.identity.as_deref() else { return };
         let report = core::commands_wanted(self.shared.clone(), device.clone(), *epoch, wanted);
-        Lane::put(&mut self.command_lane, false, async move {
+        Lane::put(&mut self.command_lane, How::default(), async move {
             report.await;
             Done::default()
         });
@@ -365,7 +365,7 @@ impl Connection {
         let Some(Identity { device, .. }) = self.identity.as_deref() else { return };
         if let Some(event) = rejections::count(&self.shared, device, reason) {
             let shared = self.shared.clone();
-            Lane::put(&mut self.device_lane, false, async move {
+            Lane::put(&mut self.device_lane, How::default(), async move {
                 rejections::report(&shared, event).await;
                 Done::default()
             });

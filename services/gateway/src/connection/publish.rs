@@ -12,7 +12,7 @@ use stoker_telemetry::Clock;
 
 use super::{Connection, Identity, now, outcome_of};
 use crate::core;
-use crate::lane::{Done, Lane};
+use crate::lane::{Done, How, Lane};
 use crate::rejections;
 use crate::stats;
 
@@ -76,7 +76,7 @@ impl Connection {
         let mut stamp = || handle.stamp(wall);
         let make_id = || shared.make_event_id();
         let event = payload::event(payload, device, wall, &mut stamp, make_id, &shared.payload_limits)?;
-        Lane::put(&mut self.device_lane, token.is_some(), async move {
+        Lane::put(&mut self.device_lane, How { awaited: token.is_some(), beside: false }, async move {
             let device = event.device.clone();
             let outcome = match core::event(&shared, event).await {
                 Ok(()) => PublishOutcome::Stored,
@@ -102,7 +102,7 @@ impl Connection {
             }
         }
         let (shared, device) = (self.shared.clone(), device.clone());
-        Lane::put(&mut self.device_lane, token.is_some(), async move {
+        Lane::put(&mut self.device_lane, How { awaited: token.is_some(), beside: false }, async move {
             let outcome = match core::attributes(&shared, request).await {
                 Ok(()) => PublishOutcome::Stored,
                 Err(status) => {
@@ -136,7 +136,7 @@ impl Connection {
             shared_keys: strings(asked.shared_keys),
         };
         let shared = self.shared.clone();
-        Lane::put(&mut self.device_lane, token.is_some(), async move {
+        Lane::put(&mut self.device_lane, How { awaited: token.is_some(), beside: false }, async move {
             let (outcome, delivery) = match core::read_attributes(&shared, request).await {
                 Ok(reply) => {
                     let mut json = String::from("{\"client\":");
@@ -170,7 +170,7 @@ impl Connection {
             at: self.shared.now(),
         });
         let (shared, device) = (self.shared.clone(), device.clone());
-        Lane::put(&mut self.command_lane, token.is_some(), async move {
+        Lane::put(&mut self.command_lane, How { awaited: token.is_some(), beside: true }, async move {
             // Stored once core has it: a reply that is lost with us is sent again by the device.
             let outcome = match core::reply(&shared, report).await {
                 Ok(()) => PublishOutcome::Stored,
