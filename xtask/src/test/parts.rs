@@ -170,7 +170,7 @@ pub(super) static PARTS: [Part; 13] = [
         deadline: minutes(30),
         work: Work::Tests(|workspace| {
             let tests = Step::cargo(
-                "test -p stoker-e2e --features lab-tests --test services --test growing_up --locked --no-fail-fast",
+                "test -p stoker-e2e --features lab-tests --test services --test running --test growing_up --locked --no-fail-fast",
             )
             .args(["--", "--test-threads=1"])
             .env("STOKER_BIN", workspace.target.join("release/stoker"))
