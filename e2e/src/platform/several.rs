@@ -3,11 +3,12 @@
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use super::{Addresses, Options};
 use crate::haproxy::{Front, HaProxy};
@@ -43,6 +44,10 @@ pub(super) struct Several {
     from: Vec<usize>,
     haproxy: HaProxy,
     addresses: Addresses,
+    /// For asking whether they are ready.
+    client: reqwest::Client,
+    /// Says which keyspace and queues are theirs.
+    named: PathBuf,
     /// Says to other tests that the network is taken.
     _network: TcpListener,
 }
@@ -83,7 +88,12 @@ impl Several {
         fs::write(data.join("admin.token"), TOKEN)?;
         certificate(&data)?;
         let (claim, network) = network()?;
-        let services = services(directory, options, network)?;
+        let name =
+            format!("e2e_{}_{:08x}", std::process::id(), RandomState::new().hash_one(network) & 0xFFFF_FFFF);
+        let named = directory.join("named.json");
+        let names = json!({"cassandra": {"keyspace": name}, "bus": {"prefix": name}});
+        fs::write(&named, names.to_string())?;
+        let services = services(directory, options, network, &name)?;
         let addresses = Addresses {
             mqtt: free()?,
             mqtts: options.mqtts.then(free).transpose()?,
@@ -114,7 +124,10 @@ impl Several {
         // Before those behind it, as it outlives them.
         let haproxy = HaProxy::start(&fronts, directory).await?;
         let from = vec![0; services.len()];
-        Ok(Self { services, from, haproxy, addresses, _network: claim })
+        // Each client reads the system's certificates anew.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+        Ok(Self { services, from, haproxy, addresses, client, named, _network: claim })
     }
 
     /// Starts all of them and waits until connections find them.
@@ -128,7 +141,7 @@ impl Several {
             let url = format!("http://{}/readyz", service.admin);
             loop {
                 service.check_alive()?;
-                let answer = reqwest::get(&url).await;
+                let answer = self.client.get(&url).send().await;
                 match answer {
                     Ok(answer) if answer.status().is_success() => break,
                     _ if Instant::now() < by => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -205,27 +218,26 @@ impl Drop for Several {
             // It may not be running.
             drop(service.kill9());
         }
+        crate::leftovers::remove(&self.named);
     }
 }
 
 /// Cores, gateways, notifiers, portals: each on an address of its own.
-fn services(directory: &Path, options: &Options, network: [u8; 3]) -> Result<Vec<Service>> {
+fn services(directory: &Path, options: &Options, network: [u8; 3], name: &str) -> Result<Vec<Service>> {
     let [first, second, third] = network;
     let at = |last: u8, port: u16| SocketAddr::from((Ipv4Addr::new(first, second, third, last), port));
     let cassandra = variable("STOKER_TEST_CASSANDRA")?;
     let cores: Vec<String> = (1..=CORES).map(|number| at(10 + number, port::CORE).to_string()).collect();
     let cores = cores.join(",");
-    let random = RandomState::new().hash_one(network);
-    let name = format!("e2e_{}_{:08x}", std::process::id(), random & 0xFFFF_FFFF);
     let data = directory.join("data");
     let file = |name: &str| data.join(name).display().to_string();
     let common = [
         ("STOKER__CASSANDRA__CONTACT_POINTS", cassandra.clone()),
-        ("STOKER__CASSANDRA__KEYSPACE", name.clone()),
+        ("STOKER__CASSANDRA__KEYSPACE", name.to_owned()),
         // On three nodes as many replicas, so that one may go.
         ("STOKER__CASSANDRA__REPLICATION_FACTOR", cassandra.split(',').count().min(3).to_string()),
         ("STOKER__BUS__URL", variable("STOKER_TEST_AMQP")?),
-        ("STOKER__BUS__PREFIX", name),
+        ("STOKER__BUS__PREFIX", name.to_owned()),
         ("STOKER__GATEWAY__CORES", cores.clone()),
         ("STOKER__NOTIFIER__CORES", cores.clone()),
         ("STOKER__PORTAL__CORES", cores),
