@@ -174,7 +174,11 @@ impl Api {
             _ if error.is_connect() => {
                 "is `stoker up` running there? --server or STOKER_SERVER says where to look"
             }
-            _ => "is this the portal's port? what was asked may or may not have happened",
+            // A balancer takes connections also when nobody stands behind it.
+            _ => {
+                "is this the portal's port, and does `stoker up` or a portal run behind it? what was asked may or \
+                 may not have happened"
+            }
         };
         Failure::with_hint(what, hint)
     }
