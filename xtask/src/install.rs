@@ -38,8 +38,12 @@ pub(crate) enum Need {
     /// Maven, which fetches Cassandra.
     Maven,
     RabbitMq,
-    /// All that a lab needs, Cassandra itself too.
-    Lab,
+    /// What stands in front of several processes.
+    HaProxy,
+    /// All that a lab of so many nodes needs, Cassandra itself too.
+    Lab {
+        nodes: u8,
+    },
 }
 
 impl Need {
@@ -59,7 +63,11 @@ impl fmt::Display for Need {
             Self::Java => f.write_str("Java 17"),
             Self::Maven => f.write_str("Maven"),
             Self::RabbitMq => f.write_str("RabbitMQ"),
-            Self::Lab => f.write_str("Java 17, RabbitMQ and Cassandra (by Maven)"),
+            Self::HaProxy => f.write_str("HAProxy"),
+            Self::Lab { nodes: 1 } => f.write_str("Java 17, RabbitMQ and Cassandra (by Maven)"),
+            Self::Lab { nodes } => {
+                write!(f, "Java 17, RabbitMQ and {nodes} nodes of Cassandra (by Maven)")
+            }
         }
     }
 }
@@ -77,7 +85,8 @@ pub(crate) fn ensure(need: &Need, workspace: &Workspace, runner: &Runner) -> Res
         Need::Java => lab::ensure_java(&tools),
         Need::Maven => lab::ensure_maven(&tools),
         Need::RabbitMq => lab::ensure_rabbitmq(&tools),
-        Need::Lab => crate::lab::prepare(workspace, runner),
+        Need::HaProxy => tools.haproxy(),
+        Need::Lab { .. } => crate::lab::prepare(workspace, runner),
     }
     .with_context(|| format!("{need} is needed"))
 }
@@ -182,6 +191,19 @@ impl Tools<'_> {
         self.debian(packages, &format!("`{}` fails", check.shown()))?;
         if !self.works(&check)? {
             bail!("`{}` still fails after installing {}", check.shown(), packages.join(" "));
+        }
+        Ok(())
+    }
+
+    /// HAProxy answers to `-v`.
+    fn haproxy(&self) -> Result<()> {
+        let check = Step::new("haproxy").args(["-v"]);
+        if self.works(&check)? {
+            return Ok(());
+        }
+        self.debian(&["haproxy"], "`haproxy -v` fails")?;
+        if !self.works(&check)? {
+            bail!("`haproxy -v` still fails after installing it: is /usr/sbin in PATH?");
         }
         Ok(())
     }

@@ -88,9 +88,16 @@ struct Hall<'a> {
 impl Hall<'_> {
     /// Runs the parts. An error means that somebody wants to stop.
     fn run(&mut self) -> Result<()> {
-        let last_in_lab = PARTS.iter().rposition(|part| self.args.wants(part) && part.needs_lab());
+        let last_in_lab = PARTS.iter().rposition(|part| self.args.wants(part) && part.lab_nodes().is_some());
         for (index, part) in PARTS.iter().enumerate() {
             if self.args.wants(part) {
+                if self
+                    .lab
+                    .as_ref()
+                    .is_some_and(|lab| part.lab_nodes().is_some_and(|nodes| nodes != lab.nodes()))
+                {
+                    self.end_lab()?;
+                }
                 let row = self.run_part(part)?;
                 self.report.rows.push(row);
             } else {
@@ -221,8 +228,10 @@ impl Bench<'_> {
         for need in self.part.needs {
             install::ensure(need, self.workspace, self.runner)?;
         }
-        if self.part.needs_lab() && self.lab.is_none() {
-            *self.lab = Some(Session::begin(self.workspace, self.runner)?);
+        if let Some(nodes) = self.part.lab_nodes()
+            && self.lab.is_none()
+        {
+            *self.lab = Some(Session::begin(self.workspace, self.runner, nodes)?);
         }
         let deadline = Instant::now() + self.part.deadline;
         match self.part.work {
@@ -256,7 +265,7 @@ impl Bench<'_> {
 
     /// Runs the steps up to the first that fails, and says how.
     fn steps(&self, steps: &[Step], deadline: Instant) -> Result<Option<Verdict>> {
-        let lab = self.lab.as_ref().filter(|_| self.part.needs_lab());
+        let lab = self.lab.as_ref().filter(|_| self.part.lab_nodes().is_some());
         let env = lab.map(Session::env).unwrap_or_default();
         for step in steps {
             println!("   $ {}", step.shown());

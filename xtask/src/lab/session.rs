@@ -24,15 +24,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Brings up one node of Cassandra and RabbitMQ, with no data of an earlier run.
-    pub(crate) fn begin(workspace: &Workspace, runner: &Runner) -> Result<Self> {
+    /// Brings up so many nodes of Cassandra and RabbitMQ, with no data of an earlier run.
+    pub(crate) fn begin(workspace: &Workspace, runner: &Runner, nodes: u8) -> Result<Self> {
         let folder = Folder::new(&workspace.root.join(LABS).join(NAME))?;
         let owner = folder.own()?;
         let lab = Lab { workspace, runner, folder: folder.clone() };
         // An earlier run that was killed left its own.
         lab.clear()?;
         let lock = folder.lock(runner)?;
-        let settings = Settings { name: NAME.to_owned(), cassandra: 1, ports: free_ports()? };
+        let settings = Settings { name: NAME.to_owned(), cassandra: nodes, ports: free_ports()? };
         let parts = settings.parts();
         let mut state = State::new(settings);
         let spared = folder.clone();
@@ -40,6 +40,11 @@ impl Session {
         lab.starter(None)?.start(&mut state, &parts)?;
         drop(lock);
         Ok(Self { folder, state, _owner: owner })
+    }
+
+    /// How many nodes of Cassandra it has.
+    pub(crate) fn nodes(&self) -> u8 {
+        self.state.settings.cassandra
     }
 
     /// How tests find it.

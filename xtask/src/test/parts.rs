@@ -37,9 +37,12 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Whether it is run with a lab that is up.
-    pub(super) fn needs_lab(&self) -> bool {
-        self.needs.iter().any(|need| matches!(need, Need::Lab))
+    /// How many nodes the lab has with which it is run, if it is.
+    pub(super) fn lab_nodes(&self) -> Option<u8> {
+        self.needs.iter().find_map(|need| match need {
+            Need::Lab { nodes } => Some(*nodes),
+            _ => None,
+        })
     }
 }
 
@@ -48,7 +51,7 @@ const fn minutes(count: u64) -> Duration {
 }
 
 /// All parts, the quick and telling ones first.
-pub(super) static PARTS: [Part; 13] = [
+pub(super) static PARTS: [Part; 14] = [
     Part {
         name: "fmt",
         what: "the sources are formatted",
@@ -127,7 +130,7 @@ pub(super) static PARTS: [Part; 13] = [
         name: "lab",
         what: "real Cassandra and RabbitMQ come up, and each goes and comes on its own",
         quick: false,
-        needs: &[Need::Lab],
+        needs: &[ONE_NODE],
         deadline: minutes(15),
         work: Work::Lab,
     },
@@ -135,7 +138,7 @@ pub(super) static PARTS: [Part; 13] = [
         name: "adapters",
         what: "the adapters to Cassandra and RabbitMQ, against the lab",
         quick: false,
-        needs: &[Need::Lab],
+        needs: &[ONE_NODE],
         deadline: minutes(40),
         work: Work::Tests(|_| vec![adapter_tests()]),
     },
@@ -166,7 +169,7 @@ pub(super) static PARTS: [Part; 13] = [
         name: "services",
         what: "the platform in processes of its own, over Cassandra and RabbitMQ",
         quick: false,
-        needs: &[Need::Lab, Need::Python, Need::Node],
+        needs: &[ONE_NODE, Need::Python, Need::Node],
         deadline: minutes(30),
         work: Work::Tests(|workspace| {
             let tests = Step::cargo(
@@ -179,6 +182,46 @@ pub(super) static PARTS: [Part; 13] = [
             vec![release_build(), tests]
         }),
     },
+    Part {
+        name: "fleet",
+        what: "the tests of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
+        quick: false,
+        // Its lab is its own, so it comes last: what comes before needs one node, which is up sooner.
+        needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::Python, Need::Node],
+        deadline: minutes(60),
+        work: Work::Tests(|workspace| {
+            let tests =
+                FLEET.iter().fold(Step::cargo("test -p stoker-e2e --locked --no-fail-fast"), |step, test| {
+                    step.args(["--test", *test])
+                });
+            // Starts and kills wait for the rows of the dead to grow old, and leave the cores to others meanwhile.
+            let tests = tests
+                .args(["--", "--test-threads=3"])
+                .env("STOKER_E2E_PLATFORM", "several")
+                .env("STOKER_BIN", workspace.target.join("release/stoker"))
+                .env("STOKER_E2E_PYTHON", foreign::python(workspace))
+                .env("STOKER_E2E_NODE_MODULES", foreign::node_modules(workspace));
+            vec![release_build(), tests]
+        }),
+    },
+];
+
+const ONE_NODE: Need = Need::Lab { nodes: 1 };
+
+/// The end-to-end tests that are the same on one process and on several.
+const FLEET: [&str; 12] = [
+    "api_schema",
+    "cli",
+    "commands",
+    "credentials",
+    "events",
+    "first_device",
+    "hostile",
+    "kill",
+    "lanes",
+    "notifications",
+    "presence",
+    "websocket",
 ];
 
 /// The crates that speak to what the lab runs, and their tests that need it. Each has a feature `lab-tests` without which
@@ -221,4 +264,28 @@ pub(super) fn listed() -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tests that say themselves in how many processes they run, each with why.
+    const ELSEWHERE: [(&str, &str); 4] = [
+        ("start", "starts of `stoker up` that fail, and its data directory"),
+        ("growing_up", "from one process to several"),
+        ("services", "stops processes one by one, in a part of its own"),
+        ("running", "looks at the logs, queues and certificates of single processes, in a part of its own"),
+    ];
+
+    #[test]
+    fn every_end_to_end_test_runs_on_a_fleet_or_says_why_not() {
+        let workspace = Workspace::find().unwrap();
+        let files = std::fs::read_dir(workspace.root.join("e2e/tests")).unwrap();
+        let names = files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
+        for name in names {
+            let elsewhere = ELSEWHERE.iter().any(|(other, _)| *other == name);
+            assert!(FLEET.contains(&name.as_str()) != elsewhere, "{name} is in neither list, or in both");
+        }
+    }
 }
