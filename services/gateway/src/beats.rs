@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::shared::Shared;
 
@@ -170,6 +170,9 @@ impl Beating {
             match reply {
                 Ok(reply) => heard.push((core, reply)),
                 Err(status) => {
+                    if status.code() == Code::DeadlineExceeded {
+                        self.shared.pulse.failed();
+                    }
                     tracing::debug!(
                         core = core.address,
                         error = status.message(),

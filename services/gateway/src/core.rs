@@ -117,7 +117,7 @@ async fn session(shared: &Shared, device: &DeviceKey, epoch: SessionEpoch, repor
             report: Some(report),
         };
         let mut core = shared.core.clone();
-        async move { within(core.report_session(request)).await.map(drop) }
+        async move { shared.pulse.of(within(core.report_session(request))).await.map(drop) }
     })
     .await;
 }
@@ -141,8 +141,11 @@ pub(crate) async fn session_ended(
     stamp_floor: Millis,
 ) {
     let _turn = shared.ending_sessions.acquire().await;
+    let handed_over = reason == EndReason::ByPlatform && shared.registry.is_closed();
+    let grace_ms = shared.handover_grace_ms.filter(|_| handed_over);
     let reason = convert::end_reason_to_wire(reason);
-    Box::pin(session(shared, device, epoch, Session::Ended(Ended { reason, stamp_floor }))).await;
+    let ended = Ended { reason, stamp_floor, grace_ms };
+    Box::pin(session(shared, device, epoch, Session::Ended(ended))).await;
 }
 
 /// A report that a command was surely not written.

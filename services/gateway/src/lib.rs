@@ -8,9 +8,11 @@ mod accept;
 mod beats;
 mod connection;
 mod core;
+mod drain;
 mod lane;
 mod mailbox;
 mod orders;
+mod pulse;
 mod refusals;
 mod registry;
 mod rejections;
@@ -23,7 +25,6 @@ mod uplink;
 mod websocket;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use stoker_domain::model::MemberId;
 use stoker_domain::payload::PayloadLimits;
@@ -36,6 +37,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use beats::Beats;
+pub use drain::Drain;
 pub use stats::{GatewayStats, StatsSnapshot};
 pub use tls::{TlsConfig, TlsError};
 
@@ -61,8 +63,8 @@ pub struct GatewayConfig {
     pub payload_limits: PayloadLimits,
     /// Connections held at once; more are closed before a byte is read.
     pub max_connections: usize,
-    /// How long established connections may take to end after shutdown has begun.
-    pub drain: Duration,
+    /// How established connections end when shutdown has begun.
+    pub drain: Drain,
     /// Whom it tells that it lives; nobody when core is in the same process.
     pub beats: Option<Beats>,
 }
@@ -110,11 +112,12 @@ pub async fn run(
     let mut lanes = Supervisor::new(health.clone(), lanes_end.clone());
     lanes.run("readings to core", uplink::run(shared.clone(), lanes_end.clone()));
     lanes.run("rejected payloads", rejections::run(shared.clone(), lanes_end.clone()));
+    // Devices that have not been told to go yet go on as before.
+    lanes.run("orders from core", orders::run(shared.clone(), orders, lanes_end.clone()));
     if let Some(beats) = beats {
         lanes.run("beats to core", beats::run(shared.clone(), beats, lanes_end.clone()));
     }
     let mut doors = Supervisor::new(health, shutdown.clone());
-    doors.run("orders from core", orders::run(shared.clone(), orders, shutdown.clone()));
     for listener in listeners {
         doors.run("device listener", accept::run(shared.clone(), listener, shutdown.clone()));
     }
@@ -125,14 +128,17 @@ pub async fn run(
         result
     };
     let doors = async {
-        // Sessions are told to come back as soon as the shutdown begins, whatever else takes its time.
+        // Sessions are told to go as soon as the shutdown begins, whatever else takes its time.
         let ending = async {
             shutdown.cancelled().await;
-            shared.registry.shut_all();
+            tokio::select! {
+                () = drain::run(&shared, &drain) => {}
+                () = lanes_end.cancelled() => drain::cut_short(&shared),
+            }
         };
         let (result, ()) = tokio::join!(doors.join(), ending);
         shared.connections.close();
-        if tokio::time::timeout(drain, shared.connections.wait()).await.is_err() {
+        if tokio::time::timeout(drain.goodbye, shared.connections.wait()).await.is_err() {
             tracing::warn!(left = shared.connections.len(), "connections did not end in time");
         }
         lanes_end.cancel();

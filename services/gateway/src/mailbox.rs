@@ -29,6 +29,8 @@ pub(crate) struct Mail {
     /// Who wants to know of the session.
     pub(crate) asks: Option<Box<mpsc::Sender<HeldSession>>>,
     pub(crate) shut: Option<(ServerReason, EndReason)>,
+    /// It is to end once what is under way is answered.
+    pub(crate) leave: bool,
 }
 
 impl Mail {
@@ -38,6 +40,7 @@ impl Mail {
             && self.withdrawn.is_empty()
             && self.asks.is_none()
             && self.shut.is_none()
+            && !self.leave
     }
 }
 
@@ -116,6 +119,14 @@ impl Mailbox {
             mail.shut.get_or_insert((reason, end));
             true
         });
+    }
+
+    /// The end, once what is under way is answered. False: the connection is gone.
+    pub(crate) fn leave(&self) -> bool {
+        self.put(|mail| {
+            mail.leave = true;
+            true
+        })
     }
 
     /// All that has come, or a wake-up when something does.

@@ -163,19 +163,19 @@ impl Registry {
         sessions.map(|(_, (_, handle))| handle.clone()).collect()
     }
 
-    /// True once every session was told to go.
+    /// True once nobody is let in any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.lock().closed
     }
 
-    /// Closes every session, and those that come late.
-    pub(crate) fn shut_all(&self) {
+    /// Lets nobody in any more: who is on the way in is closed. The sessions that are held, in no order.
+    pub(crate) fn close(&self) -> Vec<Arc<Handle>> {
         let mut inner = self.0.lock();
         inner.closed = true;
-        let unknown = std::mem::take(&mut inner.unknown);
-        for handle in inner.sessions.values().map(|(_, handle)| handle).chain(unknown.values()) {
+        for handle in std::mem::take(&mut inner.unknown).into_values() {
             handle.mailbox.shut(ServerReason::ShuttingDown, EndReason::ByPlatform);
         }
+        inner.sessions.values().map(|(_, handle)| handle.clone()).collect()
     }
 }
 
@@ -246,13 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_also_connections_without_a_known_device_are_closed() {
+    fn at_the_end_connections_without_a_known_device_are_closed_and_sessions_are_not() {
         let registry = Registry::default();
         let handles = [0, 1, 2].map(|_| Arc::new(Handle::default()));
         registry.arrive(&handles[0]);
         registry.arrive(&handles[1]);
         registry.settle(&handles[1]);
-        registry.shut_all();
+        registry.enter(&device(), epoch(1), &handles[1]);
+        assert_eq!(registry.close().len(), 1);
         registry.arrive(&handles[2]);
         let shut = handles.map(|handle| handle.mailbox.close().shut.is_some());
         assert_eq!(shut, [true, false, true]);

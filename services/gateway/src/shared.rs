@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::GatewayConfig;
 use crate::beats::{Announced, Beats};
 use crate::core::SESSION_CALLS;
+use crate::pulse::Pulse;
 use crate::refusals::Refusals;
 use crate::registry::Registry;
 use crate::rejections::Rejections;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) announced: Announced,
     pub(crate) started_at: Millis,
+    pub(crate) pulse: Pulse,
+    pub(crate) handover_grace_ms: Option<u64>,
     pub(crate) uplink: Arc<Uplink>,
     pub(crate) refusals: Refusals,
     pub(crate) rejections: Rejections,
@@ -62,6 +65,11 @@ impl Shared {
             registry: Registry::default(),
             announced: Announced::default(),
             started_at: config.clock.now_ms(),
+            pulse: Pulse::default(),
+            handover_grace_ms: config
+                .drain
+                .handover_grace
+                .map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
             uplink,
             refusals: Refusals::default(),
             rejections: Rejections::default(),

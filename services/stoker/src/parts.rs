@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use stoker_bus::{BrokerUrl, Prefix, RabbitConfig};
 use stoker_domain::Settings;
 use stoker_domain::model::MemberId;
+use stoker_gateway::Drain;
 use stoker_notifier::{EmailConfig, Notifier, NotifierConfig};
 use stoker_store::CassandraOptions;
 
@@ -13,6 +14,10 @@ use crate::config::{self, Configuration};
 
 const KEYSPACE: &str = "stoker";
 const DATACENTER: &str = "datacenter1";
+/// A gateway has let all its devices go after this time: most orchestrators wait for as long.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// Connections may take so long to end when the last has been told to.
+const DRAIN_GOODBYE: Duration = Duration::from_secs(10);
 
 /// A fresh name for this process.
 pub(crate) fn member() -> Result<MemberId> {
@@ -34,6 +39,17 @@ pub(crate) fn settings(configuration: &Configuration) -> Settings {
         settings.max_attribute_bytes = bytes;
     }
     settings
+}
+
+/// How a gateway lets its devices go.
+pub(crate) fn drain(configuration: &Configuration) -> Drain {
+    let drain = &configuration.drain;
+    Drain {
+        within: drain.within.unwrap_or(DRAIN_WITHIN),
+        max_rate: drain.max_rate,
+        handover_grace: drain.handover_grace,
+        goodbye: DRAIN_GOODBYE,
+    }
 }
 
 /// A notifier as it is configured, to which these ranges are open for webhooks, too.

@@ -31,6 +31,9 @@ use crate::tasks::Tasks;
 /// How far stamps may be ahead of the clock; for so long after a take-over the newest points are asked.
 const STAMPS_AHEAD_MS: Millis = 60_000;
 
+/// The longest grace that a gateway may ask for: the longest that any duration may be configured to.
+const GRACE_MOST_MS: Millis = 31_536_000_000;
+
 /// Sessions of one announcement that wait for their slot at once: a small part of what its mailbox takes.
 const ANNOUNCED_AT_ONCE: usize = 64;
 
@@ -227,7 +230,14 @@ impl Gateways {
             Session::Ended(ended) => {
                 self.shared.seen.stamped(&device, ended.stamp_floor);
                 let reason = convert::end_reason_from_wire(ended.reason)?;
-                SessionReport::Ended { device: device.clone(), epoch, reason }
+                let device = device.clone();
+                match ended.grace_ms {
+                    Some(grace) if reason == EndReason::ByPlatform => {
+                        let grace_ms = Millis::try_from(grace).unwrap_or(Millis::MAX).min(GRACE_MOST_MS);
+                        SessionReport::HandedOver { device, epoch, grace_ms }
+                    }
+                    _ => SessionReport::Ended { device, epoch, reason },
+                }
             }
         };
         match self.apply(&device, Input::Session(report)).await? {

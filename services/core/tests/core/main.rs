@@ -7,6 +7,7 @@ mod callers;
 mod cluster;
 mod commands;
 mod device;
+mod draining;
 mod eventually;
 mod faulty;
 mod moving;

@@ -19,20 +19,20 @@ use crate::faulty::Faulty;
 use crate::platform::{Disk, device_ref};
 use crate::several::{Gateway, Network, One, settle};
 
-type Portal = PortalServiceClient<Channel>;
+pub(crate) type Portal = PortalServiceClient<Channel>;
 
-const TELEMETRY: &str = "v1/devices/me/telemetry";
+pub(crate) const TELEMETRY: &str = "v1/devices/me/telemetry";
 
 /// Devices that are gone are missed soon: who is still there must not be.
 fn impatient() -> Settings {
     Settings { silence_after_ms: 4_000, silence_grace_ms: 4_000, ..Settings::default() }
 }
 
-fn token(device: &str) -> String {
+pub(crate) fn token(device: &str) -> String {
     format!("token-of-{device}-long-enough")
 }
 
-async fn make(portal: &Portal, device: &str) {
+pub(crate) async fn make(portal: &Portal, device: &str) {
     make_expected(portal, device, None).await;
 }
 
@@ -46,7 +46,7 @@ async fn make_expected(portal: &Portal, device: &str, expected_interval_s: Optio
     portal.clone().create_device(request).await.unwrap();
 }
 
-async fn state(portal: &Portal, device: &str) -> ConnectionState {
+pub(crate) async fn state(portal: &Portal, device: &str) -> ConnectionState {
     let request = GetDeviceRequest { key: device_ref(device) };
     let device = portal.clone().get_device(request).await.unwrap().into_inner().device.unwrap();
     device.connection.unwrap_or_default().state()
@@ -72,7 +72,7 @@ async fn ended(portal: &Portal, id: &str) -> Command {
     portal.clone().get_command(request).await.unwrap().into_inner().command.unwrap()
 }
 
-async fn alarms(portal: &Portal) -> Vec<String> {
+pub(crate) async fn alarms(portal: &Portal) -> Vec<String> {
     let request =
         ListAlarmsRequest { organization: "default".to_owned(), limit: 100, ..ListAlarmsRequest::default() };
     let alarms = portal.clone().list_alarms(request).await.unwrap().into_inner().alarms;
@@ -106,7 +106,7 @@ async fn report(device: &mut Device, packet: u16) {
     }
 }
 
-async fn points(portal: &Portal, device: &str) -> usize {
+pub(crate) async fn points(portal: &Portal, device: &str) -> usize {
     let request = ListPointsRequest {
         device: device_ref(device),
         to: i64::MAX,

@@ -12,7 +12,7 @@ use stoker_domain::payload::PayloadLimits;
 use stoker_domain::ports::bus::Bus;
 use stoker_domain::ports::store::Store;
 use stoker_domain::{DeviceId, DeviceKey, MemberId, OrganizationId, Settings};
-use stoker_gateway::{GatewayConfig, GatewayStats, Listener};
+use stoker_gateway::{Drain, GatewayConfig, GatewayStats, Listener};
 use stoker_link::Channel;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
@@ -110,7 +110,7 @@ impl Platform {
             limits,
             payload_limits: PayloadLimits::default(),
             max_connections: 1_000,
-            drain: Duration::from_secs(1),
+            drain: Drain::at_once(Duration::from_secs(1)),
             beats: None,
         };
         let stats = Arc::new(GatewayStats::default());

@@ -14,7 +14,7 @@ use stoker_domain::payload::PayloadLimits;
 use stoker_domain::ports::bus::Bus;
 use stoker_domain::ports::store::Store;
 use stoker_domain::{MemberId, Settings};
-use stoker_gateway::{Beats, GatewayConfig, GatewayStats, Listener};
+use stoker_gateway::{Beats, Drain, GatewayConfig, GatewayStats, Listener};
 use stoker_link::{Channel, Cores, Link, Wire};
 use stoker_proto::core::v1::GetStatusRequest;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
@@ -157,11 +157,21 @@ pub(crate) async fn settle(cores: &[&One]) {
 pub(crate) struct Gateway {
     pub(crate) mqtt: SocketAddr,
     pub(crate) member: MemberId,
-    _tasks: JoinSet<()>,
+    end: CancellationToken,
+    tasks: JoinSet<()>,
 }
 
 impl Gateway {
     pub(crate) async fn start(network: &Network, bus: Arc<dyn Bus>, cores: &[&str]) -> Self {
+        Self::start_with(network, bus, cores, Drain::at_once(Duration::from_secs(1))).await
+    }
+
+    pub(crate) async fn start_with(
+        network: &Network,
+        bus: Arc<dyn Bus>,
+        cores: &[&str],
+        drain: Drain,
+    ) -> Self {
         let health = Health::new();
         let member = MemberId::new(&format!("g{:016x}", getrandom::u64().unwrap())).unwrap();
         let cores = Cores::new(cores.iter().map(|core| (*core).to_owned()).collect());
@@ -176,16 +186,26 @@ impl Gateway {
             limits: Limits::default(),
             payload_limits: PayloadLimits::default(),
             max_connections: 1_000,
-            drain: Duration::from_secs(1),
+            drain,
             beats: Some(Beats { link, cores, address: String::new(), host: String::new() }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mqtt = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         let stats = Arc::new(GatewayStats::default());
-        let serving =
-            stoker_gateway::run(config, vec![Listener::Mqtt(listener)], stats, CancellationToken::new());
+        let end = CancellationToken::new();
+        let serving = stoker_gateway::run(config, vec![Listener::Mqtt(listener)], stats, end.clone());
         tasks.spawn(async move { drop(serving.await) });
-        Self { mqtt, member, _tasks: tasks }
+        Self { mqtt, member, end, tasks }
+    }
+
+    /// Tells it to end, as SIGTERM does.
+    pub(crate) fn end(&self) {
+        self.end.cancel();
+    }
+
+    /// Returns when it has ended.
+    pub(crate) async fn ended(mut self) {
+        tokio::time::timeout(WITHIN, self.tasks.join_next()).await.unwrap().unwrap().unwrap();
     }
 }

@@ -44,6 +44,22 @@ impl Connection {
         Poll::Ready(())
     }
 
+    /// Reads what the device still sends, to no end: a connection that is closed with bytes unread is reset, and what was
+    /// written last would be lost with it. Ready when the device has closed.
+    pub(super) fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        super::SCRATCH.with_borrow_mut(|scratch| {
+            for _ in 0..super::ROUNDS {
+                let mut read = ReadBuf::new(&mut scratch.buffer);
+                match std::task::ready!(self.transport.poll_read(context, &mut read)) {
+                    Ok(()) if !read.filled().is_empty() => {}
+                    _ => return Poll::Ready(()),
+                }
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
     /// Handles what came out of the session and writes what it wants to say.
     pub(super) fn settle(&mut self, context: &mut Context<'_>, out: &mut Output) {
         while !out.events.is_empty() {
@@ -141,6 +157,7 @@ impl Connection {
                 return Poll::Ready(());
             }
             scratch.out.clear();
+            self.leave_if_answered(&mut scratch.out);
             if self.may_read() {
                 self.session.handle_timeout(now(&self.shared), &mut scratch.out);
             }

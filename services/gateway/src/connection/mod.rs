@@ -38,6 +38,8 @@ use deliveries::Deliveries;
 const READ: usize = 64 * 1024;
 /// Rounds before other connections get their turn.
 const ROUNDS: usize = 4;
+/// When a connection is to end, what was read from it is answered within this time, or left to be sent again.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
 /// What a thread needs while it serves one connection after the other.
 struct Scratch {
@@ -103,6 +105,8 @@ pub(crate) struct Connection {
     timer: Pin<Box<Sleep>>,
     /// By when the device is to have taken what is sent to it.
     write_by: Option<Instant>,
+    /// It is to end once what was read is answered, and by then in any case.
+    leaving: Option<Instant>,
     /// Why it ends, where we know better than the session machine.
     ending: Option<EndReason>,
     ended: Option<Ended>,
@@ -125,6 +129,7 @@ impl Connection {
             unsent: Vec::new(),
             timer: Box::pin(tokio::time::sleep(Duration::MAX)),
             write_by: None,
+            leaving: None,
             ending: None,
             ended: None,
             shared,
@@ -140,7 +145,13 @@ impl Connection {
         poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| self.poll(context, scratch))).await;
         let reason = self.ended.and_then(close_code);
         // Nobody who reads nothing is waited for.
-        let goodbye = poll_fn(|context| self.transport.poll_shutdown(context, reason));
+        let is_ours = matches!(self.ended, Some(Ended::Shut(_)));
+        let goodbye = async {
+            let said = poll_fn(|context| self.transport.poll_shutdown(context, reason)).await;
+            if said.is_ok() && is_ours {
+                poll_fn(|context| self.poll_rest(context)).await;
+            }
+        };
         drop(tokio::time::timeout(Duration::from_secs(1), goodbye).await);
         self.finish().await;
     }
@@ -222,6 +233,7 @@ impl Connection {
             if self.may_read() {
                 moved |= self.poll_read(context, buffer, out).is_ready();
             }
+            moved |= self.leave_if_answered(out);
             self.settle(context, out);
             if !moved {
                 return if self.poll_timer(context, scratch).is_ready() {
@@ -238,7 +250,10 @@ impl Connection {
     /// False while core has not caught up with what the device has said.
     fn may_read(&self) -> bool {
         let full = |lane: &Option<Box<Lane>>| Lane::is_full(lane.as_deref());
-        self.session.wants_read() && !full(&self.device_lane) && !full(&self.command_lane)
+        self.leaving.is_none()
+            && self.session.wants_read()
+            && !full(&self.device_lane)
+            && !full(&self.command_lane)
     }
 
     fn poll_opening(&mut self, context: &mut Context<'_>) -> Poll<Opened> {
@@ -290,6 +305,21 @@ impl Connection {
             self.ending.get_or_insert(end);
             self.session.shut(reason, out);
         }
+        if mail.leave {
+            self.leaving.get_or_insert_with(|| Instant::now() + ANSWERED_WITHIN);
+            self.set_timer();
+        }
+    }
+
+    /// Ends the session if it is to end and nothing that was read waits for its answer.
+    fn leave_if_answered(&mut self, out: &mut Output) -> bool {
+        let is_due = self.leaving.is_some_and(|by| self.session.unanswered() == 0 || by <= Instant::now());
+        if !is_due || self.session.is_ended() {
+            return false;
+        }
+        self.ending.get_or_insert(EndReason::ByPlatform);
+        self.session.shut(ServerReason::ShuttingDown, out);
+        true
     }
 
     /// The session, as an owner that does not know it is to hear of it.

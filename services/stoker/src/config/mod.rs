@@ -4,6 +4,7 @@ mod telemetry;
 mod tls;
 mod yaml;
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(crate) struct Configuration {
     pub(crate) portal: Portal,
     pub(crate) admin: Admin,
     pub(crate) silence: Silence,
+    pub(crate) drain: Drain,
     pub(crate) cassandra: Cassandra,
     pub(crate) bus: Bus,
     pub(crate) core: Core,
@@ -207,6 +209,18 @@ pub(crate) struct Silence {
     pub(crate) grace: Option<Duration>,
 }
 
+/// `drain.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Drain {
+    #[serde(deserialize_with = "duration")]
+    pub(crate) within: Option<Duration>,
+    /// Sessions in a second.
+    pub(crate) max_rate: Option<NonZeroU32>,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) handover_grace: Option<Duration>,
+}
+
 /// `attributes.…`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -313,6 +327,22 @@ mod tests {
         assert_eq!(max_bytes("{}"), Ok(None));
         let refused = max_bytes("attributes: {max_bytes: 9000000}").unwrap_err();
         assert!(refused.contains("1024 to 1048576 bytes, not 9000000"), "{refused}");
+    }
+
+    #[test]
+    fn a_drain_has_its_bounds_or_none() {
+        let drain = |yaml, environment: &[_]| read(yaml, environment).map(|read| read.drain);
+        let none = drain("{}", &[]).unwrap();
+        assert_eq!((none.within, none.max_rate, none.handover_grace), (None, None, None));
+        let yaml = "drain: {within: 2m, max_rate: 100, handover_grace: 90s}";
+        let all = drain(yaml, &[("STOKER__DRAIN__MAX_RATE", "250")]).unwrap();
+        assert_eq!(all.within, Some(Duration::from_secs(120)));
+        assert_eq!(all.max_rate.map(NonZeroU32::get), Some(250));
+        assert_eq!(all.handover_grace, Some(Duration::from_secs(90)));
+        for wrong in ["drain: {max_rate: 0}", "drain: {max_rate: -1}", "drain: {max_rate: many}"] {
+            let error = drain(wrong, &[]).unwrap_err();
+            assert!(error.contains("drain.max_rate"), "{error}");
+        }
     }
 
     #[test]

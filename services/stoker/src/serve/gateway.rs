@@ -2,7 +2,6 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
 use stoker_domain::payload::PayloadLimits;
@@ -18,10 +17,8 @@ use super::{
 use crate::config::Configuration;
 use crate::listen::{Defaults, Doors};
 use crate::metrics::Metrics;
+use crate::parts::drain;
 use crate::signals;
-
-/// How long established connections may take to end.
-const DRAIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let mut process = Process::begin("gateway", &configuration)?;
@@ -49,7 +46,7 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         limits: Limits::default(),
         payload_limits: PayloadLimits::default(),
         max_connections: signals::connections_most(),
-        drain: DRAIN,
+        drain: drain(&configuration),
         beats: Some(Beats { link, cores, address: doors.mqtt.to_string(), host: host() }),
     };
     let what = doors.urls.join(" ");

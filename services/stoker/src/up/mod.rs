@@ -12,7 +12,7 @@ use clap::Args;
 use stoker_bus::InProcessBus;
 use stoker_core::{Core, CoreConfig, CoreStats, Membership};
 use stoker_domain::payload::PayloadLimits;
-use stoker_gateway::{GatewayConfig, GatewayStats};
+use stoker_gateway::{Drain, GatewayConfig, GatewayStats};
 use stoker_notifier::Notifier;
 use stoker_portal::PortalConfig;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
@@ -191,7 +191,7 @@ impl Platform {
             limits: Limits::default(),
             payload_limits: PayloadLimits::default(),
             max_connections: signals::connections_most(),
-            drain: DRAIN,
+            drain: Drain::at_once(DRAIN),
             beats: None,
         };
         let (mqtt, http) = (ports.doors.mqtt, ports.http_address);
