@@ -12,6 +12,7 @@ pub(super) fn show(to: &mut Exposition<'_>, store: &CassandraStats) -> fmt::Resu
     to.counter("store_requests_failed", "Requests that failed or timed out", store.failed)?;
     to.counter("store_slot_commits", "Commits, releases and sweeps of slots that went in", store.commits)?;
     to.counter("store_slot_sweeps", "Slots whose deletions were put together", store.swept)?;
+    to.counter("store_slot_sweeps_failed", "Sweeps that failed and wait for the next", store.sweeps_failed)?;
     to.counter("store_slot_commits_fenced", "Commits of slots that were refused", store.fenced)?;
     to.counter("store_slot_commits_unknown", "Commits of slots of which nobody knows", store.unknown)?;
     to.counter("store_rows", "Rows of telemetry and history written", store.rows)?;
