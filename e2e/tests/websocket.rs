@@ -385,7 +385,8 @@ async fn those_who_ping_or_ask_and_never_read_are_closed() -> Result<()> {
 async fn hundreds_that_wait_cost_little_more_than_by_tcp() -> Result<()> {
     const COUNT: u64 = 400;
     hold_connections(3 * COUNT)?;
-    let mut platform = Platform::start(Options::default()).await?;
+    let why = "by the memory of one process; that of several moves by more than what is compared";
+    let mut platform = Platform::one(why, Options::default()).await?;
     // A large message that leaves nothing in the store: it is acknowledged and dropped.
     let large = Raw::publish(4, 1, topic::TELEMETRY, &[b'x'; 100_000]);
     let (mut by_tcp, mut by_websocket) = (Vec::new(), Vec::new());
