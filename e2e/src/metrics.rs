@@ -9,10 +9,6 @@ use anyhow::Result;
 pub struct Metrics(HashMap<String, f64>);
 
 impl Metrics {
-    pub(crate) fn parse(text: &str) -> Self {
-        Self::sum(&[text.to_owned()])
-    }
-
     /// Of several processes, what they say together.
     pub(crate) fn sum(texts: &[String]) -> Self {
         let mut sums = HashMap::new();

@@ -11,5 +11,5 @@ mod rabbit;
 pub use in_process::{InProcessBus, Limits, Snapshot};
 pub use rabbit::{
     BrokerUrl, DeadLetter, DeadLetters, LaneSnapshot, Prefix, RabbitBus, RabbitConfig, RabbitDriver,
-    RabbitError, RabbitLimits, RabbitSnapshot, Settled, TraceCarrier, TraceHeaders, Which,
+    RabbitError, RabbitLimits, RabbitSnapshot, Settled, SpanCarrier, TraceCarrier, TraceHeaders, Which,
 };

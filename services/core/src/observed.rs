@@ -17,6 +17,8 @@ use stoker_domain::ports::store::{
     PointsQuery, RegistryKey, RegistryRow, SlotHead, StateRow, Store, StoreError, SwapOutcome, Version,
 };
 use stoker_telemetry::Clock;
+use stoker_telemetry::trace::Remote;
+use tracing::{Instrument, Span};
 
 use crate::stats::{CoreStats, micros};
 
@@ -71,14 +73,22 @@ pass! {
 impl ObservedStore {
     async fn observed_append(&self, batch: Vec<Append>) -> Result<(), StoreError> {
         let began = Instant::now();
-        let appended = self.store.append(batch).await;
+        let span = match Remote::current() {
+            Some(_) => tracing::info_span!("store append", rows = batch.len()),
+            None => Span::none(),
+        };
+        let appended = self.store.append(batch).instrument(span).await;
         self.stats.append.time(began.elapsed());
         appended
     }
 
     async fn observed_commit(&self, slot: Slot, epoch: SlotEpoch, changes: Vec<Change>) -> CommitOutcome {
         let (began, size) = (Instant::now(), changes.len());
-        let outcome = self.store.commit(slot, epoch, changes).await;
+        let span = match Remote::current() {
+            Some(_) => tracing::info_span!("store commit", %slot, %epoch, changes = size),
+            None => Span::none(),
+        };
+        let outcome = self.store.commit(slot, epoch, changes).instrument(span).await;
         self.stats.commit.time(began.elapsed());
         self.stats.commit_changes.count(u64::try_from(size).unwrap_or(u64::MAX));
         outcome
@@ -97,7 +107,13 @@ impl Bus for ObservedBus {
     async fn publish_work(&self, work: NotificationWork) -> Result<(), BusError> {
         let began = Instant::now();
         let first = (work.notification.tried == 0).then_some(work.notification.created_at);
-        let published = self.bus.publish_work(work).await;
+        let span = match Remote::current() {
+            Some(_) => tracing::info_span!(
+                "publish work", otel.kind = "producer", notification = %work.notification.id
+            ),
+            None => Span::none(),
+        };
+        let published = self.bus.publish_work(work).instrument(span).await;
         if published.is_ok() {
             self.stats.work_confirmed.time(began.elapsed());
             if let Some(created_at) = first {
@@ -109,7 +125,11 @@ impl Bus for ObservedBus {
 
     async fn publish_to_gateway(&self, gateway: &MemberId, message: ToGateway) -> Result<(), BusError> {
         let began = Instant::now();
-        let published = self.bus.publish_to_gateway(gateway, message).await;
+        let span = match Remote::current() {
+            Some(_) => tracing::info_span!("publish order", otel.kind = "producer", device = %message.device),
+            None => Span::none(),
+        };
+        let published = self.bus.publish_to_gateway(gateway, message).instrument(span).await;
         if published.is_ok() {
             self.stats.order_confirmed.time(began.elapsed());
         }

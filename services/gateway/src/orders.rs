@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use stoker_domain::model::{Slot, SlotEpoch};
 use stoker_domain::ports::bus::{GatewayConsumer, GatewayItem, GatewayOrder, ToGateway};
+use stoker_telemetry::trace;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,7 @@ pub(crate) async fn run(
             Some(_) = reports.join_next(), if reports.len() >= REPORTS => continue,
             message = orders.next(), if reports.len() < REPORTS => message,
         };
+        let cause = trace::received();
         let message = match message {
             Some(GatewayItem::Message(message)) => message,
             Some(GatewayItem::Resumed) => {
@@ -49,7 +51,18 @@ pub(crate) async fn run(
             continue;
         }
         *seen = message.epoch;
-        carry_out(&shared, message, &mut reports);
+        let span = match &cause {
+            Some(cause) => {
+                let (device, session) = (&message.device, message.session);
+                let span = tracing::info_span!(
+                    "order", otel.kind = "consumer", device = %device, organization = %device.organization, %session
+                );
+                cause.is_parent_of(&span);
+                span
+            }
+            None => tracing::Span::none(),
+        };
+        span.in_scope(|| carry_out(&shared, message, &mut reports));
     }
     // What is not reported by then is found out when the commands run out.
     let rest = async { while reports.join_next().await.is_some() {} };

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use stoker_proto::core::v1::{BatchAnswer, Reading, ReadingBatch};
 use stoker_protocol::session::{PublishOutcome, PublishToken};
+use stoker_telemetry::trace::{LINKS_MOST, Remote};
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use tracing::Span;
 
 use crate::registry::Handle;
 use crate::shared::Shared;
@@ -40,6 +42,8 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Who waits for a reading, and since when.
 struct Waiting {
+    /// Its trace, if it has one; ends with it.
+    span: Option<Box<Span>>,
     who: Option<(Arc<Handle>, PublishToken)>,
     since: Instant,
     weight: usize,
@@ -79,6 +83,7 @@ impl Uplink {
         reading: Reading,
         bytes: usize,
         who: Option<(Arc<Handle>, PublishToken)>,
+        span: Option<Box<Span>>,
     ) -> bool {
         let weight = bytes + POINT_BYTES * reading.points.len();
         let mut pending = self.pending.lock();
@@ -88,7 +93,7 @@ impl Uplink {
         }
         pending.bytes += weight;
         pending.readings.push(reading);
-        pending.waiting.push(Waiting { who, since: Instant::now(), weight });
+        pending.waiting.push(Waiting { span, who, since: Instant::now(), weight });
         let first = pending.readings.len() == 1;
         drop(pending);
         if first {
@@ -185,7 +190,7 @@ fn settle(shared: &Shared, waiting: Vec<Waiting>, stored: bool) {
     let (mut count, mut dropped) = (0, 0);
     let now = Instant::now();
     let mut times = shared.stats.acknowledged.readings.batch();
-    for Waiting { who, since, .. } in waiting {
+    for Waiting { who, since, span: _span, .. } in waiting {
         count += 1;
         if stored {
             times.time(now.saturating_duration_since(since));
@@ -206,6 +211,21 @@ struct Batch {
     waiting: Vec<Waiting>,
     /// To be sent again, if that may be.
     readings: Vec<Reading>,
+    /// That of the batch, if any of its readings has one.
+    _span: Option<Span>,
+}
+
+/// The span of a batch: a child of the first of its readings that has one, with links to others.
+fn batch_span(waiting: &[Waiting]) -> Option<Span> {
+    let mut members = waiting.iter().filter_map(|waiting| waiting.span.as_deref());
+    let first = members.next()?;
+    let span = tracing::info_span!(
+        parent: first, "readings", otel.name = "readings batch", otel.kind = "client", readings = waiting.len()
+    );
+    for member in members.take(LINKS_MOST).filter_map(Remote::of) {
+        member.is_linked_from(&span);
+    }
+    Some(span)
 }
 
 struct Stream {
@@ -242,9 +262,13 @@ impl Stream {
                 let batch = self.next;
                 self.next += 1;
                 let kept = if self.shared.several_cores { readings.clone() } else { Vec::new() };
-                self.under_way.insert(batch, Batch { sent: Instant::now(), waiting, readings: kept });
+                let span = batch_span(&waiting);
+                let remote = span.as_ref().and_then(Remote::of);
+                let traceparent = remote.map_or_else(String::new, |remote| remote.traceparent());
+                let sent = Instant::now();
+                self.under_way.insert(batch, Batch { sent, waiting, readings: kept, _span: span });
                 let gone = || Status::unavailable("core takes no more readings");
-                batches.send(ReadingBatch { batch, readings }).await.map_err(|_| gone())?;
+                batches.send(ReadingBatch { batch, readings, traceparent }).await.map_err(|_| gone())?;
             }
             let oldest = self.under_way.values().map(|batch| batch.sent).min();
             let late = oldest.map(|sent| tokio::time::Instant::from_std(sent + ANSWER_WITHIN));
@@ -317,15 +341,15 @@ mod tests {
     #[test]
     fn a_batch_is_bounded_by_count_and_by_weight() {
         let uplink = Uplink::default();
-        assert!(!uplink.put(reading(1), 10, None), "nothing is taken while core is not there");
+        assert!(!uplink.put(reading(1), 10, None, None), "nothing is taken while core is not there");
         uplink.open();
         for _ in 0..BATCH_MOST + 10 {
-            assert!(uplink.put(reading(1), 10, None));
+            assert!(uplink.put(reading(1), 10, None, None));
         }
         assert_eq!((uplink.take().0.len(), uplink.take().0.len()), (BATCH_MOST, 10));
         assert!(uplink.is_empty());
         for _ in 0..3 {
-            assert!(uplink.put(reading(40_000), 256 * 1024, None));
+            assert!(uplink.put(reading(40_000), 256 * 1024, None, None));
         }
         let taken: Vec<usize> = (0..2).map(|_| uplink.take().0.len()).collect();
         assert_eq!(taken, [2, 1], "two weigh less than a batch may, three more");
@@ -337,7 +361,7 @@ mod tests {
     fn what_waits_is_bounded_and_the_newest_is_refused() {
         let uplink = Uplink::default();
         uplink.open();
-        let taken = (0..1_000).filter(|_| uplink.put(reading(8_192), 256 * 1024, None)).count();
+        let taken = (0..1_000).filter(|_| uplink.put(reading(8_192), 256 * 1024, None, None)).count();
         assert_eq!(taken, WAITING_BYTES_MOST / (256 * 1024 + 8_192 * POINT_BYTES));
         assert_eq!(uplink.close().len(), taken);
     }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use stoker_domain::ports::bus::{Bus, BusError, WorkConsumer, WorkDelivery};
 use stoker_domain::{Channel, Notification};
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
+use stoker_telemetry::trace;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::config::{Clock, NotifierConfig, NotifierLimits, system_clock};
 use crate::email::Mailer;
@@ -172,9 +174,20 @@ impl Context {
                     delivery = &mut next => break delivery,
                 }
             };
+            // Nothing was awaited since it was handed over.
+            let cause = trace::received();
             drop(next);
             let delivery = delivery.ok_or(NotifierError::BusClosed)?;
-            tasks.spawn(Box::pin(Arc::clone(self).attempt(delivery)));
+            let notification = &delivery.work().notification;
+            let span = tracing::info_span!(
+                "attempt", otel.kind = "consumer", notification = %notification.id,
+                channel = notification.channel.kind().as_str(), device = %notification.device,
+                organization = %notification.device.organization
+            );
+            if let Some(cause) = &cause {
+                cause.is_parent_of(&span);
+            }
+            tasks.spawn(Box::pin(Arc::clone(self).attempt(delivery)).instrument(span));
         }
     }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use stoker_domain::NotificationWork;
 use stoker_domain::ports::bus::{BusError, WorkConsumer, WorkDelivery};
+use stoker_telemetry::trace::{self, Remote};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,8 @@ struct State {
 
 #[derive(Debug)]
 struct Message {
+    /// What it was published in.
+    trace: Option<Remote>,
     work: Arc<NotificationWork>,
     /// To the publisher that waits; closed when it does not any more.
     confirm: oneshot::Sender<()>,
@@ -81,7 +84,12 @@ impl WorkQueue {
             .map_err(|_| BusError::Full(NAME.into()))?
             .map_err(|_| BusError::Closed)?;
         let (confirm, confirmed) = oneshot::channel();
-        let publication = self.shared.publish(Message { work: Arc::new(work), confirm, _room: room })?;
+        let publication = self.shared.publish(Message {
+            trace: Remote::current(),
+            work: Arc::new(work),
+            confirm,
+            _room: room,
+        })?;
         let outcome = timeout(self.confirm_within, confirmed).await;
         drop(publication);
         match outcome {
@@ -146,6 +154,8 @@ impl Shared {
         let delivery = state.next_delivery;
         state.next_delivery += 1;
         let work = Arc::clone(&message.work);
+        // Handed on in the same poll.
+        trace::remember(message.trace.clone());
         state.unacknowledged.insert(delivery, HandedOut { number, consumer, message });
         Some((delivery, work))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lapin::uri::AMQPUri;
 use url::{Host, Url};
 
-use super::envelope::TraceCarrier;
+use super::envelope::{SpanCarrier, TraceCarrier};
 use super::error::RabbitError;
 use super::names::Prefix;
 
@@ -111,7 +111,7 @@ impl RabbitConfig {
             name: name.into(),
             tls: None,
             limits: RabbitLimits::default(),
-            trace: None,
+            trace: Some(Arc::new(SpanCarrier)),
             guest: false,
         }
     }

@@ -11,6 +11,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use prost::Message;
 use stoker_domain::Millis;
 use stoker_proto::convert::WireError;
+use stoker_telemetry::trace::{self, HEADER, Remote};
 
 /// The version of all messages. A greater one comes only after all processes can read it, one release later.
 pub(super) const VERSION: u32 = 1;
@@ -34,6 +35,22 @@ pub trait TraceCarrier: fmt::Debug + Send + Sync + 'static {
     fn inject(&self, headers: &mut TraceHeaders);
     /// Called where a message is handed to its consumer, in the consumer's own task.
     fn extract(&self, headers: &TraceHeaders);
+}
+
+/// Carries the span that something is published in, and hands it to whoever asks `stoker_telemetry::trace::received`.
+#[derive(Debug)]
+pub struct SpanCarrier;
+
+impl TraceCarrier for SpanCarrier {
+    fn inject(&self, headers: &mut TraceHeaders) {
+        if let Some(current) = Remote::current() {
+            headers.insert(HEADER.to_owned(), current.traceparent());
+        }
+    }
+
+    fn extract(&self, headers: &TraceHeaders) {
+        trace::remember(headers.get(HEADER).and_then(|parent| Remote::parse(parent)));
+    }
 }
 
 /// What kind of message it is.

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{BrokerUrl, RabbitConfig, RabbitLimits};
 pub use dead_letters::{DeadLetter, DeadLetters, Settled, Which};
-pub use envelope::{TraceCarrier, TraceHeaders};
+pub use envelope::{SpanCarrier, TraceCarrier, TraceHeaders};
 pub use error::RabbitError;
 pub use names::Prefix;
 pub use stats::{LaneSnapshot, RabbitSnapshot};

@@ -8,11 +8,13 @@ use stoker_domain::ports::bus::Activity;
 use stoker_domain::ports::store::{Append, StoreError};
 use stoker_proto::convert;
 use stoker_proto::core::v1::{BatchAnswer, ReadingBatch};
+use stoker_telemetry::trace::Remote;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use tracing::{Instrument, Span};
 
 use crate::shared::Shared;
 use crate::tasks::Tasks;
@@ -85,7 +87,16 @@ impl Refused {
 
 async fn store(shared: Arc<Shared>, batch: ReadingBatch) -> BatchAnswer {
     let number = batch.batch;
-    match write(&shared, batch).await {
+    let span = match Remote::parse(&batch.traceparent) {
+        Some(parent) => {
+            let readings = batch.readings.len();
+            let span = tracing::info_span!("store readings", otel.kind = "server", readings);
+            parent.is_parent_of(&span);
+            span
+        }
+        None => Span::none(),
+    };
+    match write(&shared, batch).instrument(span).await {
         Ok(Refused { places: refused, why }) => {
             let detail = why.unwrap_or_default();
             if !refused.is_empty() {

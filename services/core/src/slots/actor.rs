@@ -7,8 +7,10 @@ use std::time::Duration;
 use stoker_domain::machine::{Context, Dispatch, Effect, Input, Output, Reply, SessionReport, SlotMachine};
 use stoker_domain::model::{DeviceKey, EndReason, MemberId, Millis, Slot, SlotEpoch};
 use stoker_domain::ports::store::{Append, Change, ClaimOutcome, CommitOutcome, StoreError};
+use stoker_telemetry::trace::{LINKS_MOST, Remote};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tracing::{Instrument, Span};
 
 use super::effects::{self, Archive, EffectDone};
 use super::removals::Removals;
@@ -77,11 +79,46 @@ struct Round {
     changes: Vec<Change>,
     /// Of the changes, about in bytes.
     weight: usize,
-    after: Vec<Effect>,
+    /// What is to be done after it, and what that was asked in.
+    after: Vec<(Span, Vec<Effect>)>,
+    /// What the input that is looked at was asked in, and those of all inputs that have any.
+    cause: Option<Span>,
+    causes: Vec<Span>,
     answers: Vec<Answer>,
     queries: Vec<Look>,
     /// Somebody waits for its end.
     urgent: bool,
+}
+
+impl Round {
+    fn begin(&mut self, cause: Span) {
+        if !cause.is_none() {
+            self.causes.push(cause.clone());
+            self.cause = Some(cause);
+        }
+    }
+
+    fn cause(&self) -> Span {
+        self.cause.clone().unwrap_or_else(Span::none)
+    }
+
+    fn then(&mut self, effects: Vec<Effect>) {
+        let cause = self.cause();
+        match self.after.last_mut() {
+            Some((last, all)) if last.id() == cause.id() => all.extend(effects),
+            _ => self.after.push((cause, effects)),
+        }
+    }
+
+    /// The span of its commit: part of what the first asked for, linked to others.
+    fn commit(&self, slot: Slot) -> Span {
+        let Some((first, others)) = self.causes.split_first() else { return Span::none() };
+        let span = tracing::info_span!(parent: first, "commit", %slot, changes = self.changes.len());
+        for other in others.iter().take(LINKS_MOST).filter_map(Remote::of) {
+            other.is_linked_from(&span);
+        }
+        span
+    }
 }
 
 impl SlotActor {
@@ -210,11 +247,20 @@ impl SlotActor {
 
     fn take(&mut self, message: Message, round: &mut Round) {
         match message {
+<<<<<<< HEAD
             Message::Apply { input, reply } => self.apply(*input, Some(reply), round),
             Message::Query(look) => {
                 round.urgent = true;
                 round.queries.push(look);
             }
+=======
+            Message::Apply { input, reply, cause } => {
+                round.begin(cause);
+                self.apply(*input, Some(reply), round);
+                round.cause = None;
+            }
+            Message::Query(look) => round.queries.push(look),
+>>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
         }
     }
 
@@ -237,11 +283,11 @@ impl SlotActor {
         opened: Option<DeviceKey>,
         round: &mut Round,
     ) {
-        self.start_all(output.immediate);
+        round.cause().in_scope(|| self.start_all(output.immediate));
         round.history.extend(output.history);
         round.weight += output.changes.iter().map(Change::weight).sum::<usize>();
         round.changes.extend(output.changes);
-        round.after.extend(output.after);
+        round.then(output.after);
         match (answer, output.reply) {
             // A grant tells nothing of what is stored; a reconnect storm need not wait for the disk.
             (Some(answer), reply @ Reply::Session(_)) => {
@@ -259,7 +305,8 @@ impl SlotActor {
     /// Writes the round and tells of it. An error ends this owner: what it holds in memory was never told.
     async fn finish(&mut self, round: Round) -> Result<(), SlotLost> {
         let slot = self.slot;
-        if let Err(error) = self.write(round.history, round.changes).await {
+        let commit = round.commit(slot);
+        if let Err(error) = self.write(round.history, round.changes).instrument(commit).await {
             tracing::error!(%slot, epoch = %self.epoch, %error, "the slot is lost");
             let refusal = match error {
                 SlotLost::Fenced { .. } => SlotError::NoOwner,
@@ -273,7 +320,9 @@ impl SlotActor {
         for (answer, reply) in round.answers {
             drop(answer.send(Ok(reply)));
         }
-        self.start_all(round.after);
+        for (cause, effects) in round.after {
+            cause.in_scope(|| self.start_all(effects));
+        }
         for look in round.queries {
             look(&self.machine);
         }

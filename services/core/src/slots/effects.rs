@@ -8,6 +8,7 @@ use stoker_domain::machine::{CommandReport, Dispatch, Input};
 use stoker_domain::model::{DeviceKey, MemberId, NotificationWork};
 use stoker_domain::ports::bus::{BusError, GatewayOrder};
 use stoker_domain::ports::store::{Append, OutboxEntry, StateKey};
+use tracing::Instrument;
 
 use crate::backoff::Backoff;
 use crate::shared::Shared;
@@ -27,14 +28,17 @@ pub(super) enum EffectDone {
 }
 
 /// Hands something to a gateway, in this order: commands come to a device as they were given.
-pub(super) async fn dispatch(
+pub(super) fn dispatch(
     shared: Arc<Shared>,
     gateway: MemberId,
     dispatches: Vec<Dispatch>,
-) -> EffectDone {
-    let told = dispatches.into_iter().map(|dispatch| tell(&shared, dispatch));
-    let refused = futures_util::future::join_all(told).await;
-    EffectDone::Dispatched(gateway, refused.into_iter().flatten().collect())
+) -> impl Future<Output = EffectDone> {
+    let dispatching = async move {
+        let told = dispatches.into_iter().map(|dispatch| tell(&shared, dispatch));
+        let refused = futures_util::future::join_all(told).await;
+        EffectDone::Dispatched(gateway, refused.into_iter().flatten().collect())
+    };
+    dispatching.in_current_span()
 }
 
 /// A command that no gateway took is reported as surely not sent.
@@ -66,11 +70,19 @@ async fn tell(shared: &Shared, dispatch: Dispatch) -> Option<Input> {
 }
 
 /// Publishes an attempt until the bus has confirmed it, or until it is time for the machine to ask anew.
-pub(super) async fn publish(shared: Arc<Shared>, entry: OutboxEntry, work: NotificationWork) -> EffectDone {
+pub(super) fn publish(
+    shared: Arc<Shared>,
+    entry: OutboxEntry,
+    work: NotificationWork,
+) -> impl Future<Output = EffectDone> {
     // Shorter than the machine's patience, so that no attempt is published by two of these.
     let patience = u64::try_from(shared.settings.attempt_timeout_ms).unwrap_or_default() * 9 / 10;
-    let publishing = publish_until_confirmed(shared, entry, work);
-    tokio::time::timeout(Duration::from_millis(patience), publishing).await.unwrap_or(EffectDone::Nothing)
+    let publishing = async move {
+        let confirmed = publish_until_confirmed(shared, entry, work);
+        let confirmed = tokio::time::timeout(Duration::from_millis(patience), confirmed).await;
+        confirmed.unwrap_or(EffectDone::Nothing)
+    };
+    publishing.in_current_span()
 }
 
 async fn publish_until_confirmed(

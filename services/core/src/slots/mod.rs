@@ -37,7 +37,12 @@ pub(crate) type Look = Box<dyn FnOnce(&SlotMachine) + Send>;
 /// What waits for a slot.
 pub(crate) enum Message {
     /// Change the state.
-    Apply { input: Box<Input>, reply: oneshot::Sender<Result<Reply, SlotError>> },
+    Apply {
+        input: Box<Input>,
+        reply: oneshot::Sender<Result<Reply, SlotError>>,
+        /// What it is asked in.
+        cause: tracing::Span,
+    },
     /// Look at the committed state.
     Query(Look),
 }
@@ -122,7 +127,7 @@ impl Slots {
     /// Applies an input; answers when what it changed is committed.
     pub(crate) async fn apply(&self, slot: Slot, input: Input) -> Result<Reply, SlotError> {
         let (reply, answer) = oneshot::channel();
-        self.send(slot, Message::Apply { input: Box::new(input), reply })?;
+        self.send(slot, Message::Apply { input: Box::new(input), reply, cause: tracing::Span::current() })?;
         // Without a word: it may have been written all the same.
         answer.await.unwrap_or(Err(SlotError::Unknown))
     }

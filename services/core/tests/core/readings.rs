@@ -44,7 +44,7 @@ async fn a_reading_that_cannot_be_read_is_refused_alone() {
         reading("boiler-2", 1, 2.5),
         nobody,
     ];
-    batches.send(ReadingBatch { batch: 7, readings }).await.unwrap();
+    batches.send(ReadingBatch { batch: 7, readings, ..ReadingBatch::default() }).await.unwrap();
     let answer = answers.message().await.unwrap().unwrap();
     assert_eq!((answer.batch, answer.stored, answer.refused), (7, true, vec![1, 3]));
     assert!(answer.detail.contains("value"), "the first reason is told: {}", answer.detail);
@@ -62,7 +62,10 @@ async fn what_is_damaged_of_one_device_keeps_no_other_devices_readings_out() {
         let (batches, mut answers) = stream(&platform).await;
         // Two of each device, far apart.
         let readings = (0..20).map(|n| reading(&format!("boiler-{}", n % 10), i64::from(n), f64::from(n)));
-        batches.send(ReadingBatch { batch: 1, readings: readings.collect() }).await.unwrap();
+        batches
+            .send(ReadingBatch { batch: 1, readings: readings.collect(), ..ReadingBatch::default() })
+            .await
+            .unwrap();
         let mut answer = answers.message().await.unwrap().unwrap();
         answer.refused.sort_unstable();
         assert_eq!((answer.stored, answer.refused), (true, vec![damaged, damaged + 10]));

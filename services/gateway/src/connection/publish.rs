@@ -1,5 +1,8 @@
 //! What a device says.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use bytes::Bytes;
 use stoker_domain::model::Reading;
 use stoker_domain::payload::{self, PayloadError};
@@ -8,12 +11,14 @@ use stoker_proto::core::v1::report_command_request::{Replied, Report};
 use stoker_proto::core::v1::{ReadAttributesRequest, ReportAttributesRequest, Strings, Value};
 use stoker_protocol::session::{InboundPublish, Output, PublishOutcome, PublishToken};
 use stoker_protocol::topic::{DownTopic, UpTopic};
-use stoker_telemetry::Clock;
+use stoker_telemetry::{Clock, trace};
+use tracing::Instrument;
 
 use super::{Connection, Identity, now, outcome_of};
 use crate::core;
 use crate::lane::{Done, How, Lane};
 use crate::rejections;
+use crate::shared::Shared;
 use crate::stats;
 
 impl Connection {
@@ -49,7 +54,7 @@ impl Connection {
         token: Option<PublishToken>,
         out: &mut Output,
     ) -> Result<(), PayloadError> {
-        let Some(Identity { device, .. }) = self.identity.as_deref() else { return Ok(()) };
+        let Some(Identity { device, epoch, .. }) = self.identity.as_deref() else { return Ok(()) };
         let (handle, wall) = (&self.handle, Clock::wall_ms());
         let mut stamp = || handle.stamp(wall);
         let points = payload::telemetry(payload, wall, &mut stamp, &self.shared.payload_limits)?;
@@ -60,7 +65,14 @@ impl Connection {
         }
         let reading = convert::reading_to_wire(Reading { device: device.clone(), points });
         let who = token.map(|token| (self.handle.clone(), token));
-        if !self.shared.uplink.put(reading, payload.len(), who) {
+        // A span of each would cost more than all the rest.
+        let span = trace::sampled().then(|| {
+            Box::new(tracing::info_span!(
+                parent: None, "PUBLISH telemetry", otel.kind = "server", device = %device,
+                organization = %device.organization, session = %epoch
+            ))
+        });
+        if !self.shared.uplink.put(reading, payload.len(), who, span) {
             match token {
                 Some(_) => self.answer(token, PublishOutcome::StoreUnavailable, out),
                 None => stats::up(&self.shared.stats.readings_dropped),
@@ -70,13 +82,18 @@ impl Connection {
     }
 
     fn device_event(&mut self, payload: &[u8], token: Option<PublishToken>) -> Result<(), PayloadError> {
-        let Some(Identity { device, .. }) = self.identity.as_deref() else { return Ok(()) };
+        let Some(identity) = self.identity.as_deref() else { return Ok(()) };
+        let device = &identity.device;
         let shared = self.shared.clone();
         let (handle, wall) = (&self.handle, Clock::wall_ms());
         let mut stamp = || handle.stamp(wall);
         let make_id = || shared.make_event_id();
         let event = payload::event(payload, device, wall, &mut stamp, make_id, &shared.payload_limits)?;
+<<<<<<< HEAD
         Lane::put(&mut self.device_lane, How { awaited: token.is_some(), beside: false }, async move {
+=======
+        let work = async move {
+>>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
             let device = event.device.clone();
             let outcome = match core::event(&shared, event).await {
                 Ok(()) => PublishOutcome::Stored,
@@ -86,12 +103,14 @@ impl Connection {
                 }
             };
             Done { answer: token.map(|token| (token, outcome)), delivery: None }
-        });
+        };
+        Lane::put(&mut self.device_lane, heard(&self.shared, "PUBLISH event", identity, work));
         Ok(())
     }
 
     fn attributes(&mut self, payload: &[u8], token: Option<PublishToken>) -> Result<(), PayloadError> {
-        let Some(Identity { device, .. }) = self.identity.as_deref() else { return Ok(()) };
+        let Some(identity) = self.identity.as_deref() else { return Ok(()) };
+        let device = &identity.device;
         let attributes = payload::attributes(payload, &self.shared.payload_limits)?;
         let mut request =
             ReportAttributesRequest { device: Some(convert::device_ref(device)), ..Default::default() };
@@ -102,7 +121,11 @@ impl Connection {
             }
         }
         let (shared, device) = (self.shared.clone(), device.clone());
+<<<<<<< HEAD
         Lane::put(&mut self.device_lane, How { awaited: token.is_some(), beside: false }, async move {
+=======
+        let work = async move {
+>>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
             let outcome = match core::attributes(&shared, request).await {
                 Ok(()) => PublishOutcome::Stored,
                 Err(status) => {
@@ -117,7 +140,8 @@ impl Connection {
                 }
             };
             Done { answer: token.map(|token| (token, outcome)), delivery: None }
-        });
+        };
+        Lane::put(&mut self.device_lane, heard(&self.shared, "PUBLISH attributes", identity, work));
         Ok(())
     }
 
@@ -127,7 +151,8 @@ impl Connection {
         number: u64,
         token: Option<PublishToken>,
     ) -> Result<(), PayloadError> {
-        let Some(Identity { device, .. }) = self.identity.as_deref() else { return Ok(()) };
+        let Some(identity) = self.identity.as_deref() else { return Ok(()) };
+        let device = &identity.device;
         let asked = payload::attributes_request(payload, &self.shared.payload_limits)?;
         let strings = |keys: Option<Vec<String>>| keys.map(|items| Strings { items });
         let request = ReadAttributesRequest {
@@ -136,7 +161,11 @@ impl Connection {
             shared_keys: strings(asked.shared_keys),
         };
         let shared = self.shared.clone();
+<<<<<<< HEAD
         Lane::put(&mut self.device_lane, How { awaited: token.is_some(), beside: false }, async move {
+=======
+        let work = async move {
+>>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
             let (outcome, delivery) = match core::read_attributes(&shared, request).await {
                 Ok(reply) => {
                     let mut json = String::from("{\"client\":");
@@ -150,7 +179,8 @@ impl Connection {
                 Err(status) => (outcome_of(&status), None),
             };
             Done { answer: token.map(|token| (token, outcome)), delivery }
-        });
+        };
+        Lane::put(&mut self.device_lane, heard(&self.shared, "PUBLISH attributes request", identity, work));
         Ok(())
     }
 
@@ -160,7 +190,8 @@ impl Connection {
         number: u64,
         token: Option<PublishToken>,
     ) -> Result<(), PayloadError> {
-        let Some(Identity { device, .. }) = self.identity.as_deref() else { return Ok(()) };
+        let Some(identity) = self.identity.as_deref() else { return Ok(()) };
+        let device = &identity.device;
         let reply = payload::rpc_reply(payload, &self.shared.payload_limits)?;
         let report = Report::Replied(Replied {
             device: Some(convert::device_ref(device)),
@@ -170,7 +201,11 @@ impl Connection {
             at: self.shared.now(),
         });
         let (shared, device) = (self.shared.clone(), device.clone());
+<<<<<<< HEAD
         Lane::put(&mut self.command_lane, How { awaited: token.is_some(), beside: true }, async move {
+=======
+        let work = async move {
+>>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
             // Stored once core has it: a reply that is lost with us is sent again by the device.
             let outcome = match core::reply(&shared, report).await {
                 Ok(()) => PublishOutcome::Stored,
@@ -180,7 +215,8 @@ impl Connection {
                 }
             };
             Done { answer: token.map(|token| (token, outcome)), delivery: None }
-        });
+        };
+        Lane::put(&mut self.command_lane, heard(&self.shared, "PUBLISH reply", identity, work));
         Ok(())
     }
 
@@ -205,6 +241,27 @@ impl Connection {
         self.send(DownTopic::RpcResponse(number), Bytes::from(json), out);
         Ok(())
     }
+}
+
+/// Carries out what a publish asks for: measured, and in a span of its own that knows whose it is.
+fn heard(
+    shared: &Arc<Shared>,
+    what: &'static str,
+    identity: &Identity,
+    work: impl Future<Output = Done> + Send + 'static,
+) -> impl Future<Output = Done> + Send + 'static {
+    let Identity { device, epoch, .. } = identity;
+    let span = tracing::info_span!(
+        parent: None, "PUBLISH", otel.name = what, otel.kind = "server", device = %device,
+        organization = %device.organization, session = %epoch
+    );
+    let (shared, began) = (shared.clone(), Instant::now());
+    async move {
+        let done = work.await;
+        shared.stats.acknowledged.messages.time(began.elapsed());
+        done
+    }
+    .instrument(span)
 }
 
 fn write_scope(values: std::collections::HashMap<String, Value>, json: &mut String) {

@@ -80,7 +80,7 @@ impl FakeCore {
             }
         });
         let channel = Endpoint::from_static("http://core.test").connect_with_connector_lazy(connector);
-        Self { client: NotifierServiceClient::new(channel), reports, gate, _server: server }
+        Self { client: NotifierServiceClient::new(channel.into()), reports, gate, _server: server }
     }
 
     /// Lets so many more reports be answered.

@@ -15,6 +15,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use rustls::{ClientConfig, RootCertStore};
 use stoker_domain::{Millis, Notification};
+use stoker_telemetry::trace::{HEADER, Remote};
 use tokio::time::timeout;
 use url::{Host, Url};
 
@@ -98,7 +99,7 @@ impl WebhookClient {
             Err(why) => return Outcome::refused(&why),
         };
         let request = match request(notification, secret, now) {
-            Ok((headers, body)) => self.http.post(url).headers(headers).body(body),
+            Ok((headers, body)) => traced(self.http.post(url).headers(headers).body(body)),
             Err(why) => return Outcome::refused(&why),
         };
         match request.send().await {
@@ -139,6 +140,14 @@ impl WebhookClient {
         } else {
             Outcome::retry(&format!("no answer: {cause}"))
         }
+    }
+}
+
+/// With the context of its trace, so that the receiver's goes on with it.
+fn traced(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    match Remote::current() {
+        Some(current) => request.header(HEADER, current.traceparent()),
+        None => request,
     }
 }
 

@@ -36,7 +36,7 @@ async fn nothing_but_the_documentation_is_answered_without_the_token() {
 
 #[tokio::test]
 async fn a_token_that_could_be_guessed_starts_no_portal() {
-    let client = PortalServiceClient::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy());
+    let client = PortalServiceClient::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy().into());
     let refused = router(&PortalConfig::new("short"), client);
     assert!(matches!(refused, Err(PortalError::WeakToken)));
 }
@@ -133,7 +133,7 @@ async fn a_body_is_refused_by_type_size_and_form() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_given_up() {
-    let core = PortalServiceClient::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy());
+    let core = PortalServiceClient::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy().into());
     let router = router(&PortalConfig::new(TOKEN), core).unwrap();
     let body = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     let request = Request::post("/api/v1/devices")
@@ -146,7 +146,7 @@ async fn a_body_that_never_ends_is_given_up() {
 
 #[tokio::test]
 async fn a_core_that_cannot_be_reached_is_said_with_a_time_to_come_back() {
-    let core = PortalServiceClient::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy());
+    let core = PortalServiceClient::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy().into());
     let mut portal = Portal::start().await;
     portal.router = router(&PortalConfig::new(TOKEN), core).unwrap();
     let refused = portal.get("/devices").await;
@@ -161,7 +161,7 @@ async fn a_core_that_never_answers_is_given_up() {
     let address = listener.local_addr().unwrap();
     let core = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
     let mut portal = Portal::start().await;
-    portal.router = router(&PortalConfig::new(TOKEN), PortalServiceClient::new(core)).unwrap();
+    portal.router = router(&PortalConfig::new(TOKEN), PortalServiceClient::new(core.into())).unwrap();
     let refused = portal.get("/devices").await.problem(503, "unavailable");
     assert!(refused["detail"].as_str().unwrap().contains("may or may not"), "{refused}");
 }
@@ -198,7 +198,7 @@ async fn a_request_too_many_is_turned_away_and_told_why() {
     config.limits.core_deadline = Duration::from_secs(3_600);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let core = Endpoint::from_shared(format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let router = router(&config, PortalServiceClient::new(core.connect_lazy())).unwrap();
+    let router = router(&config, PortalServiceClient::new(core.connect_lazy().into())).unwrap();
     let request = || {
         let mut request = bare(Method::GET, "/api/v1/devices");
         request.headers_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());

@@ -12,6 +12,9 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::Row;
 use stoker_domain::ports::store::StoreError;
 
+use stoker_telemetry::trace::Remote;
+use tracing::{Instrument, Span};
+
 use super::connect::never_again;
 use super::lanes::Lane;
 use super::{CassandraStore, spread};
@@ -34,6 +37,29 @@ fn met(statement: &PreparedStatement, error: &ExecutionError) -> bool {
         return false;
     };
     serial && matches!(error, DbError::ReadTimeout { .. } | DbError::WriteTimeout { .. })
+}
+
+fn text(statement: &BatchStatement) -> String {
+    match statement {
+        BatchStatement::Query(query) => query.contents.clone(),
+        BatchStatement::PreparedStatement(prepared) => prepared.get_statement().to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The span of a statement, where its caller is traced: its text, without the values.
+fn span(statement: &str, rows: usize) -> Span {
+    if Remote::current().is_none() {
+        return Span::none();
+    }
+    tracing::info_span!(
+        "statement",
+        otel.name = statement.split_whitespace().next(),
+        otel.kind = "client",
+        db.system.name = "cassandra",
+        db.query.text = statement,
+        db.operation.batch.size = rows
+    )
 }
 
 async fn pause_after(tries: u32) {
@@ -106,7 +132,9 @@ impl CassandraStore {
         let began = std::time::Instant::now();
         let mut tries = 1;
         let result = loop {
-            let result = Box::pin(self.session.execute_unpaged(statement, &values)).await;
+            let result = Box::pin(self.session.execute_unpaged(statement, &values))
+                .instrument(span(statement.get_statement(), 1))
+                .await;
             match result {
                 Err(error) if met(statement, &error) && tries < SERIAL_TRIES => pause_after(tries).await,
                 result => break result,
@@ -132,7 +160,7 @@ impl CassandraStore {
             let mut tries = 1;
             let page = loop {
                 let page = self.session.execute_single_page(statement, values.clone(), state.clone());
-                match Box::pin(page).await {
+                match Box::pin(page).instrument(span(statement.get_statement(), 1)).await {
                     Err(error) if met(statement, &error) && tries < SERIAL_TRIES => pause_after(tries).await,
                     page => break page,
                 }
@@ -160,7 +188,9 @@ impl CassandraStore {
         let _turn = self.turn(lane).await?;
         let mut statement = statement.clone();
         statement.set_timestamp(stamp);
-        let result = Box::pin(self.session.execute_unpaged(&statement, values)).await;
+        let result = Box::pin(self.session.execute_unpaged(&statement, values))
+            .instrument(span(statement.get_statement(), 1))
+            .await;
         self.counted(action, result).map(drop)
     }
 
@@ -180,13 +210,16 @@ impl CassandraStore {
                 None => Ok(()),
             };
         }
-        let statements = vec![BatchStatement::from(statement.clone()); rows.len()];
+        let size = rows.len();
+        let statements = vec![BatchStatement::from(statement.clone()); size];
         // Of one partition, so it needs no log to be whole.
         let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
         batch.set_timestamp(stamp);
         batch.set_is_idempotent(true);
         let _turn = self.turn(lane).await?;
-        let result = Box::pin(self.session.batch(&batch, rows)).await;
+        let result = Box::pin(self.session.batch(&batch, rows))
+            .instrument(span(statement.get_statement(), size))
+            .await;
         self.counted(action, result).map(drop)
     }
 
@@ -198,7 +231,9 @@ impl CassandraStore {
         values: impl SerializeRow,
         column: &str,
     ) -> Result<Applied, StoreError> {
-        let result = Box::pin(self.session.execute_unpaged(statement, values)).await;
+        let result = Box::pin(self.session.execute_unpaged(statement, values))
+            .instrument(span(statement.get_statement(), 1))
+            .await;
         self.applied(action, self.counted(action, result)?, column)
     }
 
@@ -210,9 +245,10 @@ impl CassandraStore {
         values: Vec<Values>,
         column: &str,
     ) -> Result<Applied, StoreError> {
+        let (size, first) = (statements.len(), statements.first().map_or_else(String::new, text));
         let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
         batch.set_retry_policy(Some(never_again()));
-        let result = Box::pin(self.session.batch(&batch, values)).await;
+        let result = Box::pin(self.session.batch(&batch, values)).instrument(span(&first, size)).await;
         self.applied(action, self.counted(action, result)?, column)
     }
 

@@ -73,7 +73,7 @@ impl Fake {
         // Ends with the runtime of the test.
         std::mem::forget(task);
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        PortalServiceClient::new(endpoint.connect_lazy())
+        PortalServiceClient::new(endpoint.connect_lazy().into())
     }
 
     fn seen<T>(&self, request: &Request<T>) -> Result<(), Status> {
