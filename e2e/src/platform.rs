@@ -289,6 +289,9 @@ impl Platform {
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let by = Instant::now() + WITHIN;
         loop {
+            if let Runs::Several(several) = &mut self.runs {
+                several.end_cores()?;
+            }
             let (ends, all) = match &mut self.runs {
                 Runs::One(one) => (Vec::from_iter(one.has_ended()?), 1),
                 Runs::Several(several) => (several.ends()?, several.count()),
@@ -311,12 +314,17 @@ impl Platform {
         }
     }
 
-    /// Sends a signal, such as `TERM`, `STOP`, `CONT`, to every process of it.
+    /// Sends a signal, such as `TERM`, `STOP`, `CONT`, to every process of it; of `TERM` the cores hear when the others have ended,
+    /// which [`Self::ended`] waits for.
     ///
     /// # Errors
     /// It could not be sent.
     pub fn signal(&mut self, name: &str) -> Result<()> {
-        let pids: Vec<String> = self.pids()?.iter().map(u32::to_string).collect();
+        let pids = match &mut self.runs {
+            Runs::One(one) => vec![one.pid()?],
+            Runs::Several(several) => several.meant_by(name)?,
+        };
+        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
         let sent =
             Command::new("kill").args(["-s", name]).args(&pids).status().context("failed to run kill")?;
         if !sent.success() {

@@ -42,6 +42,8 @@ pub(super) struct Several {
     services: Vec<Service>,
     /// Where the log of this start begins, of each.
     from: Vec<usize>,
+    /// Whether the cores have been told to end.
+    cores_told: bool,
     haproxy: HaProxy,
     addresses: Addresses,
     /// For asking whether they are ready.
@@ -127,11 +129,12 @@ impl Several {
         // Each client reads the system's certificates anew.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
-        Ok(Self { services, from, haproxy, addresses, client, named, _network: claim })
+        Ok(Self { services, from, cores_told: false, haproxy, addresses, client, named, _network: claim })
     }
 
     /// Starts all of them and waits until connections find them.
     pub(super) async fn run(&mut self) -> Result<Addresses> {
+        self.cores_told = false;
         for (service, from) in self.services.iter_mut().zip(&mut self.from) {
             *from = service.log().len();
             service.start()?;
@@ -156,6 +159,29 @@ impl Several {
 
     pub(super) fn pids(&mut self) -> Result<Vec<u32>> {
         self.services.iter_mut().map(Service::pid).collect()
+    }
+
+    /// Those that a signal is for at once. Of an end the cores hear last, see [`Self::end_cores`].
+    pub(super) fn meant_by(&mut self, signal: &str) -> Result<Vec<u32>> {
+        let all = self.services.iter_mut();
+        all.filter(|service| signal != "TERM" || !is_core(service)).map(Service::pid).collect()
+    }
+
+    /// Tells the cores to end once the others have, who report their ends to them: as the services of one process do it.
+    pub(super) fn end_cores(&mut self) -> Result<()> {
+        for service in self.services.iter_mut().filter(|service| !is_core(service)) {
+            if service.process()?.try_wait()?.is_none() {
+                return Ok(());
+            }
+        }
+        if !self.cores_told {
+            self.cores_told = true;
+            self.services
+                .iter_mut()
+                .filter(|service| is_core(service))
+                .try_for_each(|core| core.signal("TERM"))?;
+        }
+        Ok(())
     }
 
     pub(super) fn private_ports(&self) -> Vec<SocketAddr> {
@@ -207,6 +233,10 @@ impl Several {
         // What has ended takes no harm from a signal.
         self.services.iter_mut().try_for_each(Service::kill9)
     }
+}
+
+fn is_core(service: &Service) -> bool {
+    service.name().starts_with("core-")
 }
 
 impl Drop for Several {
