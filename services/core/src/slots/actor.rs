@@ -247,20 +247,15 @@ impl SlotActor {
 
     fn take(&mut self, message: Message, round: &mut Round) {
         match message {
-<<<<<<< HEAD
-            Message::Apply { input, reply } => self.apply(*input, Some(reply), round),
-            Message::Query(look) => {
-                round.urgent = true;
-                round.queries.push(look);
-            }
-=======
             Message::Apply { input, reply, cause } => {
                 round.begin(cause);
                 self.apply(*input, Some(reply), round);
                 round.cause = None;
             }
-            Message::Query(look) => round.queries.push(look),
->>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
+            Message::Query(look) => {
+                round.urgent = true;
+                round.queries.push(look);
+            }
         }
     }
 

@@ -89,11 +89,7 @@ impl Connection {
         let mut stamp = || handle.stamp(wall);
         let make_id = || shared.make_event_id();
         let event = payload::event(payload, device, wall, &mut stamp, make_id, &shared.payload_limits)?;
-<<<<<<< HEAD
-        Lane::put(&mut self.device_lane, How { awaited: token.is_some(), beside: false }, async move {
-=======
         let work = async move {
->>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
             let device = event.device.clone();
             let outcome = match core::event(&shared, event).await {
                 Ok(()) => PublishOutcome::Stored,
@@ -104,7 +100,11 @@ impl Connection {
             };
             Done { answer: token.map(|token| (token, outcome)), delivery: None }
         };
-        Lane::put(&mut self.device_lane, heard(&self.shared, "PUBLISH event", identity, work));
+        Lane::put(
+            &mut self.device_lane,
+            How { awaited: token.is_some(), beside: false },
+            heard(&self.shared, "PUBLISH event", identity, work),
+        );
         Ok(())
     }
 
@@ -121,11 +121,7 @@ impl Connection {
             }
         }
         let (shared, device) = (self.shared.clone(), device.clone());
-<<<<<<< HEAD
-        Lane::put(&mut self.device_lane, How { awaited: token.is_some(), beside: false }, async move {
-=======
         let work = async move {
->>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
             let outcome = match core::attributes(&shared, request).await {
                 Ok(()) => PublishOutcome::Stored,
                 Err(status) => {
@@ -141,7 +137,11 @@ impl Connection {
             };
             Done { answer: token.map(|token| (token, outcome)), delivery: None }
         };
-        Lane::put(&mut self.device_lane, heard(&self.shared, "PUBLISH attributes", identity, work));
+        Lane::put(
+            &mut self.device_lane,
+            How { awaited: token.is_some(), beside: false },
+            heard(&self.shared, "PUBLISH attributes", identity, work),
+        );
         Ok(())
     }
 
@@ -161,11 +161,7 @@ impl Connection {
             shared_keys: strings(asked.shared_keys),
         };
         let shared = self.shared.clone();
-<<<<<<< HEAD
-        Lane::put(&mut self.device_lane, How { awaited: token.is_some(), beside: false }, async move {
-=======
         let work = async move {
->>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
             let (outcome, delivery) = match core::read_attributes(&shared, request).await {
                 Ok(reply) => {
                     let mut json = String::from("{\"client\":");
@@ -180,7 +176,11 @@ impl Connection {
             };
             Done { answer: token.map(|token| (token, outcome)), delivery }
         };
-        Lane::put(&mut self.device_lane, heard(&self.shared, "PUBLISH attributes request", identity, work));
+        Lane::put(
+            &mut self.device_lane,
+            How { awaited: token.is_some(), beside: false },
+            heard(&self.shared, "PUBLISH attributes request", identity, work),
+        );
         Ok(())
     }
 
@@ -201,11 +201,7 @@ impl Connection {
             at: self.shared.now(),
         });
         let (shared, device) = (self.shared.clone(), device.clone());
-<<<<<<< HEAD
-        Lane::put(&mut self.command_lane, How { awaited: token.is_some(), beside: true }, async move {
-=======
         let work = async move {
->>>>>>> 384214a (Follow one trace from a publish through gRPC, core, its statements and the bus to the attempt)
             // Stored once core has it: a reply that is lost with us is sent again by the device.
             let outcome = match core::reply(&shared, report).await {
                 Ok(()) => PublishOutcome::Stored,
@@ -216,7 +212,11 @@ impl Connection {
             };
             Done { answer: token.map(|token| (token, outcome)), delivery: None }
         };
-        Lane::put(&mut self.command_lane, heard(&self.shared, "PUBLISH reply", identity, work));
+        Lane::put(
+            &mut self.command_lane,
+            How { awaited: token.is_some(), beside: true },
+            heard(&self.shared, "PUBLISH reply", identity, work),
+        );
         Ok(())
     }
 
