@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod crash;
 mod data;
 mod data_dir;
 mod demo;

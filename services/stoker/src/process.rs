@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use stoker_domain::model::MemberId;
 use stoker_telemetry::{
-    Clock, Health, LogFormat, Supervisor, TaskDied, TraceStats, init_logs, init_logs_and_traces,
+    Clock, Crashes, Health, LogFormat, Supervisor, TaskDied, TraceStats, init_logs, init_logs_and_traces,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Configuration;
+use crate::crash;
 use crate::metrics::Metrics;
 use crate::signals;
 use crate::title::Title;
@@ -38,6 +39,7 @@ pub(crate) struct Process {
     last: Supervisor,
     last_end: CancellationToken,
     traces: Option<Arc<TraceStats>>,
+    crashes: Option<Arc<Crashes>>,
     title: Title,
 }
 
@@ -48,6 +50,7 @@ impl Process {
     /// What is configured of it cannot be.
     pub(crate) fn begin(service: &str, configuration: &Configuration) -> Result<Self> {
         let mut process = Self::new(service)?;
+        process.crashes = Some(crash::watch(service, &process.member, configuration));
         let otlp = configuration.telemetry.otlp.config(service, &process.member);
         let Some(otlp) = otlp else {
             init_logs(LogFormat::Auto, LOGGED);
@@ -86,6 +89,7 @@ impl Process {
             last,
             last_end,
             traces: None,
+            crashes: None,
             title: Title::of(service),
             health,
             front_end,
@@ -157,7 +161,9 @@ impl Process {
     /// # Errors
     /// The first task that died.
     pub(crate) async fn run(self, close: impl FnOnce(), last: impl Future<Output = ()>) -> Result<()> {
-        let Self { front, front_end, back, back_end, last: tells, last_end, health, mut title, .. } = self;
+        let Self {
+            front, front_end, back, back_end, last: tells, last_end, crashes, health, mut title, ..
+        } = self;
         let mut back = Box::pin(back.join());
         let mut front = Box::pin(front.join());
         let mut tells = Box::pin(tells.join());
@@ -205,7 +211,12 @@ impl Process {
                 tracing::info!("ended");
                 Ok(())
             }
-            Some(died) => Err(died.into()),
+            Some(died) => {
+                if let Some(crashes) = crashes.filter(|_| !died.panicked) {
+                    crashes.task_died(&died.task, &died.reason);
+                }
+                Err(died.into())
+            }
         }
     }
 }

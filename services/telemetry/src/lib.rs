@@ -1,6 +1,7 @@
 //! Logs, metrics, health and the private port: the same in every service.
 
 mod clock;
+mod crash;
 mod expose;
 mod histogram;
 mod logs;
@@ -10,6 +11,7 @@ mod supervisor;
 pub mod trace;
 
 pub use clock::Clock;
+pub use crash::{CrashConfig, Crashes};
 pub use expose::{Exposition, Labels, Of};
 pub use histogram::{Histogram, HistogramBatch, HistogramSnapshot, LATENCY, SIZES, STAGES};
 pub use logs::{LogFormat, init_logs, init_logs_and_traces};

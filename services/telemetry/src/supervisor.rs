@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// What is known of the process as a whole.
@@ -90,6 +90,8 @@ pub struct TaskDied {
     pub task: String,
     /// Why.
     pub reason: String,
+    /// By a panic, which tells of itself.
+    pub panicked: bool,
 }
 
 /// Runs named tasks and joins them all.
@@ -131,6 +133,7 @@ impl Supervisor {
     pub async fn join(mut self) -> Result<(), TaskDied> {
         let mut first = None;
         while let Some(ended) = self.tasks.join_next_with_id().await {
+            let panicked = ended.as_ref().is_err_and(JoinError::is_panic);
             let (task, reason) = match ended {
                 Ok((id, Ok(()))) if self.shutdown.is_cancelled() => {
                     tracing::debug!(task = self.name(id), "ended");
@@ -143,7 +146,7 @@ impl Supervisor {
             tracing::error!(task, reason, "a task died; shutting down");
             self.health.mark_dead(format!("{task}: {reason}"));
             self.shutdown.cancel();
-            first.get_or_insert(TaskDied { task, reason });
+            first.get_or_insert(TaskDied { task, reason, panicked });
         }
         first.map_or(Ok(()), Err)
     }

@@ -29,6 +29,7 @@ pub(crate) struct Configuration {
     pub(crate) core: Core,
     pub(crate) attributes: Attributes,
     pub(crate) telemetry: telemetry::Telemetry,
+    pub(crate) crash: telemetry::Crash,
     /// `tls.…`, among the services.
     #[serde(deserialize_with = "tls::files")]
     pub(crate) tls: Option<TlsFiles>,

@@ -1,4 +1,6 @@
-//! `telemetry.…`: where traces go.
+//! `telemetry.…` and `crash.…`: where traces and crash reports go.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
 use stoker_domain::model::MemberId;
@@ -23,6 +25,13 @@ pub(crate) struct Otlp {
     pub(crate) endpoint: Option<String>,
     #[serde(deserialize_with = "ratio")]
     pub(crate) sample_ratio: Option<f64>,
+}
+
+/// `crash.…`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Crash {
+    pub(crate) directory: Option<PathBuf>,
 }
 
 fn ratio<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {

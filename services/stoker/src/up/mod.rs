@@ -26,7 +26,7 @@ use crate::config::Configuration;
 use crate::metrics::{Metrics, UpStats};
 use crate::parts::{notifier, settings};
 use crate::process::Process;
-use crate::{data_dir, signals};
+use crate::{crash, data_dir, signals};
 use ports::Ports;
 
 /// One process on one machine: whoever tries it out has the receiver of webhooks beside it.
@@ -76,12 +76,13 @@ impl Up {
     /// What could not be started, or the task that died.
     pub(crate) async fn run(self) -> Result<()> {
         let began = Instant::now();
-        let configuration = Configuration::read(self.config.as_deref())?;
-        let process = Process::begin("up", &configuration)?;
+        let mut configuration = Configuration::read(self.config.as_deref())?;
         let directory = match &self.data_dir {
             Some(directory) => directory.clone(),
             None => data_dir::default()?,
         };
+        configuration.crash.directory.get_or_insert_with(|| directory.join(crash::FOLDER));
+        let process = Process::begin("up", &configuration)?;
         data_dir::check(&directory)?;
         signals::raise_file_limit();
         let ports = Ports::open(&self, &configuration, &directory).await?;
