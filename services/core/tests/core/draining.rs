@@ -13,7 +13,7 @@ use stoker_protocol::codec::ReasonCode;
 use tokio::net::TcpStream;
 
 use crate::device::{Device, Heard, Login};
-use crate::eventually::eventually;
+use crate::eventually::{eventually, for_a_while};
 use crate::faulty::Faulty;
 use crate::moving::{TELEMETRY, alarms, make, points, state, token};
 use crate::platform::Disk;
@@ -74,7 +74,7 @@ async fn each_device_of_a_gateway_that_ends_is_moved_once_and_not_before_what_it
     })
     .await;
     // Some have been told to go by now, and wait.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    for_a_while().await;
     store.hold(false);
     let moved = join_all(moving.into_iter().map(|(name, device)| move_on(name, device, &stays))).await;
     ends.ended().await;

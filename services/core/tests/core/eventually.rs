@@ -23,3 +23,9 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         Err(_) => panic!("it did not come to this in time: {what}"),
     }
 }
+
+/// Time in which what is not to be done would be done. A test that needs it can miss a fault, and never finds one where there
+/// is none.
+pub(crate) async fn for_a_while() {
+    tokio::time::sleep(Duration::from_millis(700)).await;
+}

@@ -1,7 +1,6 @@
 //! Devices that are removed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use stoker_domain::ports::store::{Append, StateRow, Store};
 use stoker_domain::{Point, Reading, Value};
@@ -10,7 +9,7 @@ use stoker_proto::core::v1::{
 };
 use stoker_proto::problem::ProblemKind;
 
-use super::eventually::eventually;
+use super::eventually::{eventually, for_a_while};
 use super::faulty::{Faulty, Step};
 use super::platform::{Disk, Platform, device_ref, key};
 
@@ -83,13 +82,6 @@ async fn end_a_command(platform: &Platform) {
     platform.portal.clone().cancel_command(request).await.unwrap();
 }
 
-/// Time in which what is to be done wrongly would be.
-async fn wait() {
-    for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_is_forgotten_only_when_nothing_of_it_is_on_its_way_to_history() {
     let disk = Disk::new();
@@ -100,7 +92,7 @@ async fn a_device_is_forgotten_only_when_nothing_of_it_is_on_its_way_to_history(
     end_a_command(&platform).await;
     let mut portal = platform.portal.clone();
     let removing = tokio::spawn(async move { portal.remove_device(remove()).await });
-    wait().await;
+    for_a_while().await;
     store.hold(false);
     removing.await.unwrap().unwrap();
     assert_eq!(store.steps(), [Step::Archived, Step::Forgotten]);
@@ -118,7 +110,7 @@ async fn what_could_not_be_archived_is_not_once_its_device_is_removed() {
     platform.portal.clone().remove_device(remove()).await.unwrap();
     assert_eq!(store.steps().last(), Some(&Step::Forgotten));
     store.refuse_archives(false);
-    wait().await;
+    for_a_while().await;
     assert_eq!(store.steps().last(), Some(&Step::Forgotten));
 
     platform.create("boiler-1", "token-of-boiler-1").await.unwrap();
