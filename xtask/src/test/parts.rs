@@ -225,7 +225,7 @@ pub(super) static PARTS: [Part; 15] = [
 const ONE_NODE: Need = Need::Lab { nodes: 1 };
 
 /// The end-to-end tests that are the same on one process and on several.
-const FLEET: [&str; 12] = [
+const FLEET: [&str; 13] = [
     "api_schema",
     "cli",
     "commands",
@@ -237,6 +237,7 @@ const FLEET: [&str; 12] = [
     "lanes",
     "notifications",
     "presence",
+    "traces",
     "websocket",
 ];
 
