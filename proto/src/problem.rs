@@ -113,7 +113,8 @@ impl ProblemKind {
             Code::AlreadyExists => Self::AlreadyExists,
             Code::ResourceExhausted => Self::LimitReached,
             Code::Aborted => Self::Conflict,
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Self::Unavailable,
+            // A connection that breaks under a call is `Unknown`; core itself always names its problem.
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => Self::Unavailable,
             Code::Unauthenticated => Self::Unauthenticated,
             _ => Self::Internal,
         };

@@ -14,13 +14,14 @@ mod stats;
 mod tasks;
 mod waiters;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stoker_domain::Settings;
 use stoker_domain::model::MemberId;
 use stoker_domain::ports::bus::Bus;
-use stoker_domain::ports::store::Store;
+use stoker_domain::ports::store::{Store, StoreError};
 use stoker_link::MESSAGE_MOST;
 use stoker_proto::core::v1::gateway_service_server::GatewayServiceServer;
 use stoker_proto::core::v1::member_service_server::MemberServiceServer;
@@ -30,8 +31,9 @@ use stoker_proto::core::v1::portal_service_server::PortalServiceServer;
 use stoker_telemetry::{Clock, Health, Supervisor, TaskDied};
 use tokio_util::sync::CancellationToken;
 
+use backoff::Backoff;
 use cluster::{Owners, Peers, Routes};
-use credentials::Credentials;
+use credentials::{CredentialError, Credentials};
 use observed::{ObservedBus, ObservedStore};
 use shared::Shared;
 use slots::Slots;
@@ -39,6 +41,9 @@ use tasks::Tasks;
 
 /// Requests that were begun may take so long to end once the slots are handed on.
 const REQUESTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often something is read that a start needs.
+const READ_AT_START: u32 = 8;
 
 /// How often a process reads the subscriptions anew.
 const SUBSCRIPTIONS_EVERY: Duration = Duration::from_millis(1_500);
@@ -67,6 +72,26 @@ pub struct CoreConfig {
     pub health: Health,
     /// Where to count.
     pub stats: Arc<CoreStats>,
+}
+
+/// Reads something of the store that a start needs. A database that has answered a moment ago may be busy for the next one,
+/// most of all when a whole platform starts.
+async fn at_the_start<T, E: Display>(
+    what: &str,
+    passes: impl Fn(&E) -> bool,
+    mut read: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
+    for _ in 1..READ_AT_START {
+        match read().await {
+            Err(error) if passes(&error) => {
+                tracing::warn!(%error, "{what} could not be read; trying again");
+                backoff.pause().await;
+            }
+            read => return read,
+        }
+    }
+    read().await
 }
 
 /// Why a core could not start.
@@ -122,7 +147,8 @@ impl Core {
         let store: Arc<dyn Store> = Arc::new(ObservedStore { store, stats: stats.clone() });
         let bus = Arc::new(ObservedBus { bus, clock, stats: stats.clone() });
         let shared = Arc::new(Shared::new(store.clone(), bus, clock, settings, member, stats));
-        shared.reload_subscriptions().await?;
+        let passes = |error: &StoreError| !matches!(error, StoreError::Corrupt(_));
+        at_the_start("the subscriptions", passes, async || shared.reload_subscriptions().await).await?;
         let slots = Slots::new();
         shared.stats.watches(&slots);
         let (mut routes, alone) = (Routes::new(shared.clone(), slots.clone()), membership.is_alone());
@@ -132,9 +158,12 @@ impl Core {
         if let Some(link) = link {
             routes = routes.with_others(Peers::new(link), wanted);
         }
-        let credentials = Credentials::open(store, slots.clone(), routes.clone())
-            .await
-            .map_err(|error| CoreError::Credentials(error.to_string()))?;
+        let passes =
+            |error: &CredentialError| matches!(error, CredentialError::Store(error) if passes(error));
+        let credentials = at_the_start("the token key", passes, async || {
+            Credentials::open(store.clone(), slots.clone(), routes.clone()).await
+        });
+        let credentials = credentials.await.map_err(|error| CoreError::Credentials(error.to_string()))?;
         let mut supervisor = Supervisor::new(health, shutdown.clone());
         supervisor.run("slots", owners.run(shutdown.clone()));
         if alone && settled.wait_for(|settled| *settled).await.is_err() {
