@@ -3,8 +3,8 @@
 use std::fs;
 use std::net::TcpListener;
 
-use anyhow::{Context, Result, ensure};
-use stoker_e2e::{Options, Platform, refused};
+use anyhow::{Context, Result, bail, ensure};
+use stoker_e2e::{Options, Platform, SmtpSink, refused};
 
 /// Flags of `up` on a directory, with free ports where none is given.
 fn up<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -156,4 +156,39 @@ async fn a_service_that_is_not_told_where_the_others_are_names_the_key_and_the_v
         ensure!(refused.said.contains(key) && refused.said.contains(variable), "{service}: {}", refused.said);
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn the_crash_of_a_process_before_is_mailed_once() -> Result<()> {
+    let mail = SmtpSink::start().await?;
+    let config = format!("{}crash: {{mail_to: ops@example.org}}\n", mail.config());
+    let mut platform = Platform::one("reports are in its data directory", Options::config(&config)).await?;
+    platform.kill9()?;
+    let reports = platform.data_dir().join("crashes");
+    fs::create_dir_all(&reports)?;
+    for number in 1..=3 {
+        let report = format!("panic: number {number}\nat: nowhere\n");
+        fs::write(reports.join(format!("crash-{number:015}-1-0000.txt")), report)?;
+    }
+    platform.restart().await?;
+    platform.log_line("a crash report was mailed").await?;
+    // The one after it finds nothing that nobody was told of.
+    platform.kill9()?;
+    platform.restart().await?;
+    ensure!(platform.terminate().await?.success(), "it did not end well");
+    let mails = mail.mails();
+    let [only] = mails.as_slice() else { bail!("{} mails about one crash", mails.len()) };
+    ensure!(only.to() == "ops@example.org" && only.subject().ends_with(": panic: number 3"), "{only:?}");
+    ensure!(only.subject().starts_with("[crash] up on "), "{}", only.subject());
+    ensure!(only.body().contains("2 more reports") && only.body().contains("at: nowhere"), "{}", only.body());
+    Ok(())
+}
+
+#[tokio::test]
+async fn crash_mail_without_a_mail_server_is_refused() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data");
+    let data = data.to_str().context("no UTF-8")?;
+    let says = ["crash.mail_to", "notifier.email.smtp_url"];
+    fails(&up(data, &[]), &[("STOKER__CRASH__MAIL_TO", "ops@example.org")], &says).await
 }

@@ -160,7 +160,7 @@ where
     }
 }
 
-/// Puts [`Answered`] around every service of a server.
+/// Puts what counts its answers around every service of a server.
 #[derive(Debug, Clone)]
 pub struct Answering(Arc<CallStats>);
 

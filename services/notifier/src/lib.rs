@@ -27,5 +27,6 @@ mod text;
 mod webhook;
 
 pub use config::{Clock, EmailConfig, LaneLimits, NotifierConfig, NotifierLimits, system_clock};
+pub use email::send_mail;
 pub use run::{Notifier, NotifierError, run};
 pub use stats::{ChannelSnapshot, LATENCY_BOUNDS_MS, LatencySnapshot, NotifierSnapshot, NotifierStats};

@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod crash;
+mod crash_mail;
 mod data;
 mod data_dir;
 mod demo;

@@ -142,3 +142,9 @@ mod tests {
         assert!(cassandra_options(&cassandra(None, None)).unwrap().tls.is_none());
     }
 }
+
+/// The machine's name, for people.
+pub(crate) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}

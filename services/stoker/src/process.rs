@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Configuration;
 use crate::crash;
+use crate::crash_mail::CrashMail;
 use crate::metrics::Metrics;
 use crate::signals;
 use crate::title::Title;
@@ -50,7 +51,13 @@ impl Process {
     /// What is configured of it cannot be.
     pub(crate) fn begin(service: &str, configuration: &Configuration) -> Result<Self> {
         let mut process = Self::new(service)?;
-        process.crashes = Some(crash::watch(service, &process.member, configuration));
+        let crashes = crash::watch(service, &process.member, configuration);
+        let host = format!("{service} on {}", crate::parts::host());
+        let mail = CrashMail::new(configuration, crashes.clone(), host)?;
+        process.crashes = Some(crashes);
+        if let Some(mail) = mail {
+            process.last.run("crash mail", mail.run(process.last_end.clone()));
+        }
         let otlp = configuration.telemetry.otlp.config(service, &process.member);
         let Some(otlp) = otlp else {
             init_logs(LogFormat::Auto, LOGGED);
@@ -196,6 +203,12 @@ impl Process {
                 died = back.await.err().or(died);
             }
             last.await;
+            // Now, so that it can be mailed.
+            if let Some(died) = died.as_ref().filter(|died| !died.panicked)
+                && let Some(crashes) = crashes
+            {
+                crashes.task_died(&died.task, &died.reason);
+            }
             last_end.cancel();
             if !tells_over {
                 died = tells.await.err().or(died);
@@ -211,12 +224,7 @@ impl Process {
                 tracing::info!("ended");
                 Ok(())
             }
-            Some(died) => {
-                if let Some(crashes) = crashes.filter(|_| !died.panicked) {
-                    crashes.task_died(&died.task, &died.reason);
-                }
-                Err(died.into())
-            }
+            Some(died) => Err(died.into()),
         }
     }
 }

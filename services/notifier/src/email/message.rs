@@ -21,7 +21,7 @@ const BODY_TEXT: usize = 2_048;
 /// Who sends.
 #[derive(Debug)]
 pub(super) struct Sender {
-    from: Mailbox,
+    pub(super) from: Mailbox,
 }
 
 impl Sender {
@@ -145,7 +145,7 @@ fn body(notification: &Notification) -> String {
     text
 }
 
-mod header {
+pub(super) mod header {
     //! Headers that lettre does not know.
 
     use super::{Header, HeaderName, HeaderValue, message};
@@ -154,7 +154,7 @@ mod header {
 
     /// Keeps out-of-office replies away (RFC 3834).
     #[derive(Clone)]
-    pub(super) struct AutoSubmitted;
+    pub(in crate::email) struct AutoSubmitted;
 
     impl Header for AutoSubmitted {
         fn name() -> HeaderName {

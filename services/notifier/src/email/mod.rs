@@ -1,6 +1,7 @@
 //! Mails: built here, handed to one mail server.
 
 mod message;
+mod plain;
 mod server;
 
 use stoker_domain::{Millis, Notification};
@@ -10,6 +11,8 @@ use crate::outcome::Outcome;
 use crate::run::NotifierError;
 use message::Sender;
 use server::MailServer;
+
+pub use plain::send_mail;
 
 /// The mail channel, or the lack of one.
 #[derive(Debug)]

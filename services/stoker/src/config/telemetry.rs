@@ -32,6 +32,7 @@ pub(crate) struct Otlp {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Crash {
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) mail_to: Option<String>,
 }
 
 fn ratio<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {

@@ -21,7 +21,7 @@ use stoker_telemetry::{Health, PrivatePort};
 use crate::config::Configuration;
 use crate::listen::open;
 use crate::metrics::Metrics;
-use crate::parts::{rabbit_config, required};
+use crate::parts::{host, rabbit_config, required};
 use crate::process::Process;
 use crate::waiting::{self, Wanted};
 
@@ -71,12 +71,6 @@ fn tls(configuration: &Configuration) -> Result<Option<Tls>> {
 /// The way to cores.
 fn link(tls: Option<&Tls>) -> Link {
     Link::new(tls.map_or_else(tcp, Tls::dial))
-}
-
-/// The machine's name, for people.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
 }
 
 /// What comes later than the private port that shows its numbers.

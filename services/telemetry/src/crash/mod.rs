@@ -6,12 +6,13 @@ mod shelf;
 
 use std::backtrace::Backtrace;
 use std::panic::PanicHookInfo;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use report::Cause;
 use shelf::Shelf;
@@ -40,6 +41,7 @@ pub struct Crashes {
     shelf: Shelf,
     began: (Instant, SystemTime),
     panics: AtomicU64,
+    written: Notify,
     /// When the last was written, and how many may still be before that matters.
     last: Mutex<(Option<Instant>, u32)>,
 }
@@ -53,6 +55,7 @@ impl Crashes {
             config,
             began: (Instant::now(), SystemTime::now()),
             panics: AtomicU64::new(0),
+            written: Notify::new(),
             last: Mutex::new((None, AT_ONCE)),
         })
     }
@@ -64,6 +67,23 @@ impl Crashes {
             crashes.panicked(panic);
             before(panic);
         }));
+    }
+
+    /// The reports that are kept, of this process and of those before it, the oldest first.
+    #[must_use]
+    pub fn reports(&self) -> Vec<PathBuf> {
+        self.shelf.all()
+    }
+
+    /// Where they are kept.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.config.directory
+    }
+
+    /// Waits for the next report. For one task.
+    pub async fn written(&self) {
+        self.written.notified().await;
     }
 
     fn panicked(&self, panic: &PanicHookInfo<'_>) {
@@ -100,9 +120,13 @@ impl Crashes {
             cause,
         ));
         match self.shelf.put(&text) {
-            Ok(path) => tracing::error!(
-                what = cause.what, place = cause.place, report = %path.display(), "a crash report was written"
-            ),
+            Ok(path) => {
+                tracing::error!(
+                    what = cause.what, place = cause.place, report = %path.display(), "a crash report was written"
+                );
+                // Kept for whoever does not wait yet.
+                self.written.notify_one();
+            }
             Err(error) => tracing::error!(
                 what = cause.what, place = cause.place, %error, directory = %self.config.directory.display(),
                 "a crash report could not be written"
