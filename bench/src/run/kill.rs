@@ -1,16 +1,16 @@
 //! `kill`: a platform that dies without warning, again and again, and the promises that it has made before.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
-use stoker_sim::{FaultPlan, Sim, SimConfig, SimStats};
+use stoker_sim::{FaultPlan, Sim, SimConfig};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::SIM_SECRET;
+use super::{SIM_SECRET, all_connected};
 use crate::histogram::Histogram;
 use crate::platform::{Common, Platform};
 use crate::random::{Random, fresh_seed};
@@ -56,20 +56,6 @@ pub(crate) struct Kill {
     /// Decides when it is killed and what the fleet does [default: another one each time]
     #[arg(long)]
     seed: Option<u64>,
-}
-
-async fn wait_for_all(stats: &SimStats, devices: u32) -> Result<()> {
-    let begun = Instant::now();
-    while stats.snapshot().connected < u64::from(devices) {
-        ensure!(
-            begun.elapsed() < BACK_WITHIN,
-            "only {} of {devices} devices are connected after {} s",
-            stats.snapshot().connected,
-            BACK_WITHIN.as_secs()
-        );
-        sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
 impl Kill {
@@ -139,12 +125,12 @@ impl Kill {
             random: Random::new(random.next()),
         };
         let watch = tokio::spawn(watch.run(orders_end.clone(), watch_end.clone()));
-        wait_for_all(&stats, self.devices).await?;
+        all_connected(&stats, self.devices, BACK_WITHIN).await?;
         let (ready, half_started) = self.rounds(&mut platform, &mut random).await?;
         orders_end.cancel();
-        wait_for_all(&stats, self.devices).await?;
+        all_connected(&stats, self.devices, BACK_WITHIN).await?;
         sleep(GRACE_OVER).await;
-        wait_for_all(&stats, self.devices).await?;
+        all_connected(&stats, self.devices, BACK_WITHIN).await?;
         fleet_end.cancel();
         let stats = fleet.await??;
         watch_end.cancel();

@@ -12,7 +12,8 @@ pub(crate) mod start;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use stoker_sim::SimStats;
 use tokio::time::{Instant, sleep};
 
 use crate::platform::Platform;
@@ -47,4 +48,19 @@ async fn settled(platform: &Platform, within: Duration) -> Result<u64> {
         }
         (memory, cpu) = (memory_now, cpu_now);
     }
+}
+
+/// Waits until so many simulated devices are connected, all of them.
+async fn all_connected(stats: &SimStats, devices: u32, within: Duration) -> Result<()> {
+    let begun = Instant::now();
+    while stats.snapshot().connected < u64::from(devices) {
+        let connected = stats.snapshot().connected;
+        ensure!(
+            begun.elapsed() < within,
+            "only {connected} of {devices} devices are connected after {} s",
+            within.as_secs()
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }

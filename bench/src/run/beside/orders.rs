@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use stoker_e2e::Services;
 use stoker_sim::{Sim, SimConfig};
 use tokio_util::sync::CancellationToken;
@@ -14,10 +14,12 @@ use crate::api::{Api, Command};
 use crate::histogram::Histogram;
 use crate::process;
 use crate::report::Report;
-use crate::run::SIM_SECRET;
+use crate::run::{SIM_SECRET, all_connected};
 
 /// Devices of one gateway, as the requirement counts them.
 const DEVICES: u32 = 1_000;
+/// Connecting takes seconds.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(120);
 /// Conditional writes between an order and the answer that ends it, one after the other: that it is there, before anybody is
 /// told, and how it ended, before anybody is told that.
 const COMMITS: u32 = 2;
@@ -39,11 +41,7 @@ pub(super) async fn run(
     let (sim, end) = (Sim::new(config.clone())?, CancellationToken::new());
     let (stats, _end) = (sim.stats(), end.clone().drop_guard());
     let fleet = tokio::spawn(sim.run(end.clone()));
-    let begun = Instant::now();
-    while stats.snapshot().connected < u64::from(DEVICES) {
-        ensure!(begun.elapsed() < Duration::from_secs(120), "not all devices are connected");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    all_connected(&stats, DEVICES, CONNECTED_WITHIN).await?;
     let (mut whole, mut trips, mut commits) =
         (Histogram::default(), Histogram::default(), Histogram::default());
     let (mut ratios, mut succeeded) = (Vec::new(), 0);

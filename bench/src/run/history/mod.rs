@@ -18,7 +18,7 @@ use stoker_sim::{FaultPlan, Sim, SimConfig, SimStats};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::SIM_SECRET;
+use super::{SIM_SECRET, all_connected};
 use crate::api::Api;
 use crate::histogram::Histogram;
 use crate::lab::Lab;
@@ -109,21 +109,6 @@ struct Measured {
     ended_by_themselves: Vec<String>,
 }
 
-/// Waits until all devices are connected.
-async fn connected(stats: &SimStats, devices: u32) -> Result<()> {
-    let begun = Instant::now();
-    while stats.snapshot().connected < u64::from(devices) {
-        ensure!(
-            begun.elapsed() < BACK_WITHIN,
-            "only {} of {devices} devices are connected after {} s",
-            stats.snapshot().connected,
-            BACK_WITHIN.as_secs()
-        );
-        sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
-}
-
 /// Waits until the API says of all devices that they are in that state; returns those of which it does not.
 async fn in_state(api: &Api, state: &str) -> Result<Vec<String>> {
     let begun = Instant::now();
@@ -198,7 +183,7 @@ impl History {
                 }
                 Act::Kill(Who { role: Role::Gateway, .. }, _) => {
                     hands.act(&act).await?;
-                    connected(stats, self.devices).await?;
+                    all_connected(stats, self.devices, BACK_WITHIN).await?;
                     measured.back.record(acted.elapsed());
                 }
                 _ => hands.act(&act).await?,
@@ -206,7 +191,7 @@ impl History {
             let over = Instant::now();
             measured.ended_by_themselves.extend(hands.restart_ended()?);
             if random.below(HASTE_OF) > 0 {
-                connected(stats, self.devices).await?;
+                all_connected(stats, self.devices, BACK_WITHIN).await?;
                 measured.recovered.record(over.elapsed());
             }
         }
@@ -270,7 +255,7 @@ impl History {
         let _ends =
             [fleet_end.clone().drop_guard(), watch_end.clone().drop_guard(), orders_end.clone().drop_guard()];
         let fleet = tokio::spawn(sim.run(fleet_end.clone()));
-        connected(&stats, self.devices).await?;
+        all_connected(&stats, self.devices, BACK_WITHIN).await?;
         let watch = Watch {
             api: api.clone(),
             devices: config.numbers().map(|number| config.device_id(number)).collect(),
@@ -283,9 +268,9 @@ impl History {
         let measured = self.rounds(hands, &mut plan, &mut random, api, &stats).await?;
         orders_end.cancel();
         let doubled: HashMap<u32, Vec<u64>> = doubles.await??;
-        connected(&stats, self.devices).await?;
+        all_connected(&stats, self.devices, BACK_WITHIN).await?;
         sleep(GRACE_OVER).await;
-        connected(&stats, self.devices).await?;
+        all_connected(&stats, self.devices, BACK_WITHIN).await?;
         let not_online = in_state(api, "online").await?;
         fleet_end.cancel();
         let stats = fleet.await??;
