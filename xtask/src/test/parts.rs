@@ -225,8 +225,7 @@ pub(super) static PARTS: [Part; 15] = [
 const ONE_NODE: Need = Need::Lab { nodes: 1 };
 
 /// The end-to-end tests that are the same on one process and on several.
-const FLEET: [&str; 13] = [
-    "api_schema",
+const FLEET: [&str; 12] = [
     "cli",
     "commands",
     "credentials",
@@ -287,8 +286,12 @@ pub(super) fn listed() -> String {
 mod tests {
     use super::*;
 
-    /// Tests that say themselves in how many processes they run, each with why.
-    const ELSEWHERE: [(&str, &str); 4] = [
+    /// Tests that are not run once more on a fleet, each with why.
+    const ELSEWHERE: [(&str, &str); 5] = [
+        (
+            "api_schema",
+            "thousands of requests that end in the portal: many minutes, and nothing that is not seen on one",
+        ),
         ("start", "starts of `stoker up` that fail, and its data directory"),
         ("growing_up", "from one process to several"),
         ("services", "stops processes one by one, in a part of its own"),
