@@ -185,7 +185,7 @@ pub(super) static PARTS: [Part; 15] = [
     },
     Part {
         name: "fleet",
-        what: "the tests of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
+        what: "tests of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
         quick: false,
         // Its lab is its own, so it comes last: what comes before needs one node, which is up sooner.
         needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::Python, Need::Node],
@@ -195,9 +195,8 @@ pub(super) static PARTS: [Part; 15] = [
                 FLEET.iter().fold(Step::cargo("test -p stoker-e2e --locked --no-fail-fast"), |step, test| {
                     step.args(["--test", *test])
                 });
-            // Starts and kills wait for the rows of the dead to grow old, and leave the cores to others meanwhile.
             let tests = tests
-                .args(["--", "--test-threads=3"])
+                .args(["--", "--test-threads=1"])
                 .env("STOKER_E2E_PLATFORM", "several")
                 .env("STOKER_BIN", workspace.target.join("release/stoker"))
                 .env("STOKER_E2E_PYTHON", foreign::python(workspace))
@@ -224,21 +223,9 @@ pub(super) static PARTS: [Part; 15] = [
 
 const ONE_NODE: Need = Need::Lab { nodes: 1 };
 
-/// The end-to-end tests that are the same on one process and on several.
-const FLEET: [&str; 12] = [
-    "cli",
-    "commands",
-    "credentials",
-    "events",
-    "first_device",
-    "hostile",
-    "kill",
-    "lanes",
-    "notifications",
-    "presence",
-    "traces",
-    "websocket",
-];
+/// The end-to-end tests that this part runs on a fleet. Each starts fleets of nine processes, which three nodes of Cassandra
+/// share two cores with; more of them is for a machine with more.
+const FLEET: [&str; 5] = ["credentials", "events", "first_device", "lanes", "presence"];
 
 /// The crates that speak to what the lab runs, and their tests that need it. Each has a feature `lab-tests` without which
 /// these are not built, so that `cargo test` works where there is no lab.
@@ -286,12 +273,22 @@ pub(super) fn listed() -> String {
 mod tests {
     use super::*;
 
+    const BY_HAND: &str =
+        "dozens of fleets: with STOKER_E2E_PLATFORM=several, on a machine with more than two cores";
+
     /// Tests that are not run once more on a fleet, each with why.
-    const ELSEWHERE: [(&str, &str); 5] = [
+    const ELSEWHERE: [(&str, &str); 12] = [
         (
             "api_schema",
             "thousands of requests that end in the portal: many minutes, and nothing that is not seen on one",
         ),
+        ("cli", BY_HAND),
+        ("commands", BY_HAND),
+        ("hostile", BY_HAND),
+        ("kill", BY_HAND),
+        ("notifications", BY_HAND),
+        ("traces", BY_HAND),
+        ("websocket", BY_HAND),
         ("start", "starts of `stoker up` that fail, and its data directory"),
         ("growing_up", "from one process to several"),
         ("services", "stops processes one by one, in a part of its own"),
