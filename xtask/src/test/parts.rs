@@ -225,7 +225,7 @@ const ONE_NODE: Need = Need::Lab { nodes: 1 };
 
 /// The end-to-end tests that this part runs on a fleet. Each starts fleets of nine processes, which three nodes of Cassandra
 /// share two cores with; more of them is for a machine with more.
-const FLEET: [&str; 5] = ["credentials", "events", "first_device", "lanes", "presence"];
+const FLEET: [&str; 2] = ["credentials", "events"];
 
 /// The crates that speak to what the lab runs, and their tests that need it. Each has a feature `lab-tests` without which
 /// these are not built, so that `cargo test` works where there is no lab.
@@ -277,16 +277,19 @@ mod tests {
         "dozens of fleets: with STOKER_E2E_PLATFORM=several, on a machine with more than two cores";
 
     /// Tests that are not run once more on a fleet, each with why.
-    const ELSEWHERE: [(&str, &str); 12] = [
+    const ELSEWHERE: [(&str, &str); 15] = [
         (
             "api_schema",
             "thousands of requests that end in the portal: many minutes, and nothing that is not seen on one",
         ),
         ("cli", BY_HAND),
         ("commands", BY_HAND),
+        ("first_device", BY_HAND),
         ("hostile", BY_HAND),
         ("kill", BY_HAND),
+        ("lanes", BY_HAND),
         ("notifications", BY_HAND),
+        ("presence", BY_HAND),
         ("traces", BY_HAND),
         ("websocket", BY_HAND),
         ("start", "starts of `stoker up` that fail, and its data directory"),
