@@ -108,6 +108,12 @@ pub(crate) fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> 
     })
 }
 
+/// The machine's name, for people.
+pub(crate) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,10 +147,4 @@ mod tests {
         assert!(refused(Some("/nowhere/ca.crt"), None).contains("cassandra.ca /nowhere/ca.crt"));
         assert!(cassandra_options(&cassandra(None, None)).unwrap().tls.is_none());
     }
-}
-
-/// The machine's name, for people.
-pub(crate) fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
 }
