@@ -63,7 +63,7 @@ impl Lane {
     /// would be raised after it was cleared, and the second clearing, being the same one, would count for nothing.
     fn keep_order(&mut self, done: &Done) {
         if done.is_to_come_again() {
-            self.0.retain(|waiting| !waiting.how.awaited);
+            self.0.retain(|Waiting { how, .. }| how.beside || !how.awaited);
         }
     }
 
@@ -119,10 +119,11 @@ mod tests {
         seen: &Arc<Mutex<Vec<u8>>>,
         number: u8,
         answer: Option<PublishOutcome>,
+        beside: bool,
     ) {
         let seen = seen.clone();
         let answer = answer.map(|outcome| (PublishToken::default(), outcome));
-        Lane::put(lane, How { awaited: answer.is_some(), beside: false }, async move {
+        Lane::put(lane, How { awaited: answer.is_some(), beside }, async move {
             seen.lock().unwrap().push(number);
             Done { answer, delivery: None }
         });
@@ -131,11 +132,13 @@ mod tests {
     fn lane(seen: &Arc<Mutex<Vec<u8>>>) -> Option<Box<Lane>> {
         use PublishOutcome::{PayloadInvalid, StoreUnavailable, Stored};
         let mut lane = None;
-        put(&mut lane, seen, 1, Some(Stored));
-        put(&mut lane, seen, 2, Some(PayloadInvalid));
-        put(&mut lane, seen, 3, Some(StoreUnavailable));
-        put(&mut lane, seen, 4, Some(Stored));
-        put(&mut lane, seen, 5, None);
+        put(&mut lane, seen, 1, Some(Stored), false);
+        put(&mut lane, seen, 2, Some(PayloadInvalid), false);
+        put(&mut lane, seen, 3, Some(StoreUnavailable), false);
+        put(&mut lane, seen, 4, Some(Stored), false);
+        put(&mut lane, seen, 5, None, false);
+        // It is of no account whether it is done before or after.
+        put(&mut lane, seen, 6, Some(Stored), true);
         lane
     }
 
@@ -143,18 +146,18 @@ mod tests {
     async fn nothing_overtakes_what_is_to_come_again() {
         let seen = Arc::default();
         let mut working = lane(&seen);
-        for _ in 0..4 {
+        for _ in 0..5 {
             std::future::poll_fn(|context| Lane::poll(&mut working, context)).await;
         }
         assert!(working.is_none());
-        assert_eq!(*seen.lock().unwrap(), [1, 2, 3, 5]);
+        assert_eq!(*seen.lock().unwrap(), [1, 2, 3, 5, 6]);
     }
 
     #[tokio::test]
     async fn nor_does_it_when_the_connection_is_over() {
         let seen = Arc::default();
         Lane::finish(lane(&seen)).await;
-        assert_eq!(*seen.lock().unwrap(), [1, 2, 3, 5]);
+        assert_eq!(*seen.lock().unwrap(), [1, 2, 3, 5, 6]);
     }
 
     #[tokio::test]

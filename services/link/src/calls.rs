@@ -65,8 +65,13 @@ fn code<B>(response: &Response<B>) -> Code {
 }
 
 fn observe(calls: &Calls, path: &str, code: Code, began: Instant) {
-    // Anybody may ask for anything; what there is not is one series.
-    let (service, method) = if code == Code::Unimplemented { ("unknown", "unknown") } else { names(path) };
+    // Anybody may ask for anything; what there is not is one series. Who has no business with a service is turned away
+    // before anybody has looked whether it has such a method.
+    let (service, method) = match (code, names(path)) {
+        (Code::Unimplemented, _) => ("unknown", "unknown"),
+        (Code::PermissionDenied, (service, _)) => (service, "unknown"),
+        (_, names) => names,
+    };
     let call =
         [("service", service.to_owned()), ("method", method.to_owned()), ("code", format!("{code:?}"))];
     calls.get_or_create(&call).observe(began.elapsed().as_secs_f64());
@@ -268,6 +273,7 @@ mod tests {
         answered(&stats, PATH, Some("14")).await;
         for n in 0..100 {
             answered(&stats, &format!("http://core.stoker/made.up/Number{n}"), Some("12")).await;
+            answered(&stats, &format!("http://core.stoker/a.b.PeerService/Number{n}"), Some("7")).await;
         }
         let mut registry = stoker_telemetry::metrics::registry::Registry::default();
         registry.register("calls", "Calls", stats.answered.clone());
@@ -280,6 +286,7 @@ mod tests {
             [
                 "calls_count{service=\"GatewayService\",method=\"ReportEvent\",code=\"Ok\"} 1",
                 "calls_count{service=\"GatewayService\",method=\"ReportEvent\",code=\"Unavailable\"} 1",
+                "calls_count{service=\"PeerService\",method=\"unknown\",code=\"PermissionDenied\"} 100",
                 "calls_count{service=\"unknown\",method=\"unknown\",code=\"Unimplemented\"} 100",
             ]
         );

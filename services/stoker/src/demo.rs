@@ -11,7 +11,7 @@ use stoker_sim::{FaultPlan, Sim, SimConfig, SimStats, StatsSnapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Api, Platform};
-use crate::signals;
+use crate::signals::{self, Signals};
 
 /// Devices of one import.
 const PART: usize = 5_000;
@@ -121,8 +121,9 @@ impl SimArguments {
         let end = shutdown.clone();
         let seconds = self.seconds;
         let watch = async move {
+            let mut signals = Signals::listen();
             tokio::select! {
-                _ = signals::ended() => {}
+                _ = signals.ended() => {}
                 () = progress(stats, seconds) => {}
             }
             end.cancel();

@@ -16,7 +16,7 @@ use crate::config::Configuration;
 use crate::crash;
 use crate::crash_mail::CrashMail;
 use crate::metrics::Metrics;
-use crate::signals;
+use crate::signals::Signals;
 use crate::title::Title;
 
 /// How often the title is brought up to date.
@@ -42,6 +42,7 @@ pub(crate) struct Process {
     traces: Option<Arc<TraceStats>>,
     crashes: Option<Arc<Crashes>>,
     title: Title,
+    signals: Signals,
 }
 
 impl Process {
@@ -98,6 +99,7 @@ impl Process {
             traces: None,
             crashes: None,
             title: Title::of(service),
+            signals: Signals::listen(),
             health,
             front_end,
             back_end,
@@ -139,10 +141,10 @@ impl Process {
     ///
     /// # Errors
     /// That of the work.
-    pub(crate) async fn prepare<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    pub(crate) async fn prepare<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
         tokio::select! {
             done = work => done.map(Some),
-            name = signals::ended() => {
+            name = self.signals.ended() => {
                 tracing::info!("{name}: ended before it had begun");
                 Ok(None)
             }
@@ -169,18 +171,27 @@ impl Process {
     /// The first task that died.
     pub(crate) async fn run(self, close: impl FnOnce(), last: impl Future<Output = ()>) -> Result<()> {
         let Self {
-            front, front_end, back, back_end, last: tells, last_end, crashes, health, mut title, ..
+            front,
+            front_end,
+            back,
+            back_end,
+            last: tells,
+            last_end,
+            crashes,
+            health,
+            mut title,
+            mut signals,
+            ..
         } = self;
         let mut back = Box::pin(back.join());
         let mut front = Box::pin(front.join());
         let mut tells = Box::pin(tells.join());
         let mut died: Option<TaskDied> = None;
         let (mut front_over, mut back_over, mut tells_over) = (false, false, false);
-        let mut signal = std::pin::pin!(signals::ended());
         let mut every = tokio::time::interval(TITLE_EVERY);
         loop {
             tokio::select! {
-                name = &mut signal => tracing::info!("{name}: ending; what is held is handed on"),
+                name = signals.ended() => tracing::info!("{name}: ending; what is held is handed on"),
                 result = &mut front => { died = result.err(); front_over = true; }
                 result = &mut back => { died = result.err(); back_over = true; }
                 result = &mut tells => { died = result.err(); tells_over = true; }
@@ -217,7 +228,7 @@ impl Process {
         };
         let died = tokio::select! {
             died = ending => died,
-            name = signals::ended() => bail!("{name} again: ended at once; what was acknowledged is stored"),
+            name = signals.ended() => bail!("{name} again: ended at once; what was acknowledged is stored"),
         };
         match died {
             None => {

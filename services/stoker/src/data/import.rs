@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::size;
 use crate::config::Configuration;
 use crate::parts::cassandra_options;
-use crate::signals;
+use crate::signals::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,9 +46,10 @@ impl Import {
         let keyspace = options.keyspace.clone();
         let store = CassandraStore::open(options).await.context("Cassandra could not be opened")?;
         let mut progress = Progress::of(&file);
+        let mut signals = Signals::listen();
         let imported = tokio::select! {
             imported = Box::pin(store.import(&file, |told| progress.told(told))) => Some(imported),
-            _ = signals::ended() => None,
+            _ = signals.ended() => None,
         };
         store.close();
         progress.end();

@@ -67,9 +67,9 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let counted = move || counted.get().map(|store| store.stats()).unwrap_or_default();
     let metrics = Metrics::of_core(stats.clone(), counted, bus_numbers(&joined), link.stats());
     let private = private_port(&mut process, &configuration, metrics, "slots").await?;
-    let health = &process.health;
-    let both = async { tokio::try_join!(open_store(options, health), join_bus(bus, health, &joined)) };
-    let Some((store, (bus, driver))) = Process::prepare(Box::pin(both)).await? else {
+    let health = process.health.clone();
+    let both = async { tokio::try_join!(open_store(options, &health), join_bus(bus, &health, &joined)) };
+    let Some((store, (bus, driver))) = process.prepare(Box::pin(both)).await? else {
         return process.give_up().await;
     };
     let _first = opened.set(Arc::clone(&store));
@@ -95,7 +95,13 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         health: process.health.clone(),
         stats,
     };
-    let core = Core::start(config, process.front_end()).await.context("core could not start")?;
+    let starting = Core::start(config, process.front_end());
+    let starting = async { starting.await.context("core could not start") };
+    let Some(core) = process.prepare(starting).await? else {
+        bus.close();
+        store.close();
+        return process.give_up().await;
+    };
     let end = process.back_end();
     let serving = Server::builder()
         .initial_stream_window_size(WINDOW)

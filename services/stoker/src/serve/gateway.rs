@@ -28,8 +28,9 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let (stats, joined) = (Arc::new(GatewayStats::default()), Late::default());
     let metrics = Metrics::of_gateway(stats.clone(), bus_numbers(&joined), link.stats());
     let private = private_port(&mut process, &configuration, metrics, "core").await?;
-    let joining = join_bus(bus, &process.health, &joined);
-    let Some((bus, driver)) = Process::prepare(joining).await? else { return process.give_up().await };
+    let health = process.health.clone();
+    let joining = join_bus(bus, &health, &joined);
+    let Some((bus, driver)) = process.prepare(joining).await? else { return process.give_up().await };
     keep_bus(&mut process, &bus, driver);
     // Not before, or devices would wait for a gateway that itself waits.
     let defaults = Defaults { mqtt: "0.0.0.0:1883", ws: None, certificates: None };

@@ -25,8 +25,9 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let joined = Late::default();
     let metrics = Metrics::of_notifier(notifier.stats(), bus_numbers(&joined), link.stats());
     let private = private_port(&mut process, &configuration, metrics, "core").await?;
-    let joining = join_bus(bus, &process.health, &joined);
-    let Some((bus, driver)) = Process::prepare(joining).await? else { return process.give_up().await };
+    let health = process.health.clone();
+    let joining = join_bus(bus, &health, &joined);
+    let Some((bus, driver)) = process.prepare(joining).await? else { return process.give_up().await };
     keep_bus(&mut process, &bus, driver);
     let core = NotifierServiceClient::new(link.to_any(&cores));
     let heart = Heart {

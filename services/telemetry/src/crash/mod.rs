@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use report::Cause;
 use shelf::Shelf;
 
-/// After so many reports at once there is one in this time: whatever panics again and again fills no disk.
+/// So many reports, and the next ones only after this time: whatever panics again and again fills no disk.
 const AT_ONCE: u32 = 3;
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -138,10 +138,13 @@ impl Crashes {
         // Who panics while another thread is here is told by that one's report.
         let Some(mut last) = self.last.try_lock() else { return false };
         let (at, left) = *last;
-        let rested = at.is_none_or(|at| at.elapsed() >= EVERY);
-        let left = if rested { AT_ONCE } else { left };
-        *last = (Some(Instant::now()), left.saturating_sub(1));
-        left > 0
+        let left = if at.is_none_or(|at| at.elapsed() >= EVERY) { AT_ONCE } else { left };
+        if left == 0 {
+            // That it goes on does not put off the next one.
+            return false;
+        }
+        *last = (Some(Instant::now()), left - 1);
+        true
     }
 }
 

@@ -163,12 +163,14 @@ impl CassandraStore {
     /// # Errors
     /// [`TransferError::Unfinished`], which says what to do, or that the database did not answer.
     pub async fn holds_no_half(&self) -> Result<(), TransferError> {
-        match self.half_import().await.map_err(TransferError::store("look for an import that was cut off"))? {
+        match again("look for an import that was cut off", async || self.half_import().await).await? {
             None => Ok(()),
-            Some(checksum) => {
-                Err(TransferError::Unfinished { keyspace: self.options.keyspace.clone(), checksum })
-            }
+            Some(checksum) => Err(self.unfinished(checksum)),
         }
+    }
+
+    fn unfinished(&self, checksum: String) -> TransferError {
+        TransferError::Unfinished { keyspace: self.options.keyspace.clone(), checksum }
     }
 
     /// The checksum of the file that is half in the keyspace.
@@ -188,10 +190,9 @@ impl CassandraStore {
         owner: &MemberId,
         seen: SlotEpoch,
     ) -> Result<ClaimOutcome, StoreError> {
-        match self.holds_no_half().await {
-            Ok(()) => self.claim_slot(slot, owner, seen).await,
-            Err(TransferError::Store { source, .. }) => Err(source),
-            Err(error) => Err(StoreError::Failed(error.to_string())),
+        match self.half_import().await? {
+            None => self.claim_slot(slot, owner, seen).await,
+            Some(checksum) => Err(StoreError::Failed(self.unfinished(checksum).to_string())),
         }
     }
 
