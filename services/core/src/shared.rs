@@ -9,7 +9,7 @@ use stoker_domain::ports::bus::{Activity, Bus};
 use stoker_domain::ports::store::{Store, StoreError};
 use stoker_telemetry::Clock;
 
-use crate::cluster::{LiveGateways, Roster};
+use crate::cluster::{Closes, LiveGateways, Roster};
 use crate::seen::Seen;
 use crate::stats::CoreStats;
 use crate::waiters::CommandWaiters;
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) waiters: CommandWaiters,
     pub(crate) roster: Roster,
     pub(crate) gateways: LiveGateways,
+    pub(crate) closes: Closes,
     pub(crate) stats: Arc<CoreStats>,
     subscriptions: RwLock<Arc<Subscriptions>>,
 }
@@ -51,6 +52,7 @@ impl Shared {
             waiters: CommandWaiters::default(),
             roster: Roster::default(),
             gateways: LiveGateways::default(),
+            closes: Closes::default(),
             stats,
             subscriptions: RwLock::new(Arc::new(Subscriptions::default())),
         }

@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use crate::orders;
 use crate::shared::Shared;
 
 /// How often.
@@ -102,6 +103,8 @@ struct Beating {
     registrar: Option<String>,
     /// How often each core has taken this gateway for dead.
     deaths: HashMap<String, u64>,
+    /// The member that last answered at each address, and up to which number it was heard what is to be closed.
+    closes: HashMap<String, (String, u64)>,
     beat: u64,
     /// At most one.
     announcing: JoinSet<()>,
@@ -121,6 +124,7 @@ pub(crate) async fn run(
         channels: HashMap::new(),
         registrar: None,
         deaths: HashMap::new(),
+        closes: HashMap::new(),
         beat: 1,
         announcing: JoinSet::new(),
     };
@@ -142,8 +146,11 @@ pub(crate) async fn run(
 }
 
 impl Beating {
-    fn request(&self, register: bool) -> BeatRequest {
+    fn request(&self, core: &Core, register: bool) -> BeatRequest {
+        let (closes_of, closes_heard) = self.closes.get(&core.address).cloned().unwrap_or_default();
         BeatRequest {
+            closes_of,
+            closes_heard,
             member: self.shared.member.as_str().to_owned(),
             role: MemberRole::Gateway.into(),
             address: self.beats.address.clone(),
@@ -162,7 +169,7 @@ impl Beating {
         let cores = self.cores();
         let asked = cores.iter().map(|core| {
             let register = self.registrar.as_ref() == Some(&core.address);
-            ask(core.channel.clone(), self.request(register))
+            ask(core.channel.clone(), self.request(core, register))
         });
         let replies = futures_util::future::join_all(asked).await;
         let mut heard: Vec<(Core, BeatReply)> = Vec::new();
@@ -183,6 +190,9 @@ impl Beating {
                     }
                 }
             }
+        }
+        for (core, reply) in &heard {
+            self.close(core, reply);
         }
         for (core, reply) in heard.iter().filter(|(_, reply)| reply.cut_off) {
             if self.beats.cores.leave(&core.address) {
@@ -208,10 +218,41 @@ impl Beating {
         }
     }
 
+    /// Closes what a core wants closed: the orders by the bus may be late.
+    fn close(&mut self, core: &Core, reply: &BeatReply) {
+        for close in &reply.closes {
+            match (
+                convert::device_key(close.device.as_ref()),
+                convert::epoch_from_wire(close.epoch),
+                convert::end_reason_from_wire(close.reason),
+            ) {
+                (Ok(device), Ok(session), Ok(reason)) => {
+                    tracing::debug!(%device, %session, ?reason, "a core wants a session closed");
+                    orders::close(&self.shared, &device, session, reason);
+                }
+                (device, session, reason) => {
+                    tracing::warn!(
+                        core = core.address,
+                        ?device,
+                        ?session,
+                        ?reason,
+                        "what is to be closed is not understood"
+                    );
+                }
+            }
+        }
+        let said = reply.closes.iter().map(|close| close.number).max().unwrap_or_default();
+        let known = self.closes.entry(core.address.clone()).or_default();
+        if known.0 != reply.member {
+            *known = (reply.member.clone(), 0);
+        }
+        known.1 = known.1.max(said);
+    }
+
     /// Has this gateway's row written by one of those that have answered.
     async fn register(&mut self, heard: &[(Core, BeatReply)]) {
         for (core, _) in heard.iter().filter(|(_, reply)| !reply.cut_off) {
-            match ask(core.channel.clone(), self.request(true)).await {
+            match ask(core.channel.clone(), self.request(core, true)).await {
                 Ok(_) => {
                     self.registrar = Some(core.address.clone());
                     return;
@@ -230,6 +271,7 @@ impl Beating {
     fn cores(&mut self) -> Vec<Core> {
         let addresses = self.beats.cores.in_order();
         self.channels.retain(|address, _| addresses.contains(address));
+        self.closes.retain(|address, _| addresses.contains(address));
         let mut cores = Vec::with_capacity(addresses.len());
         for address in addresses {
             let link = &self.beats.link;

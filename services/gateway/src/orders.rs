@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use stoker_domain::model::{Slot, SlotEpoch};
+use stoker_domain::model::{DeviceKey, EndReason, SessionEpoch, Slot, SlotEpoch};
 use stoker_domain::ports::bus::{GatewayConsumer, GatewayItem, GatewayOrder, ToGateway};
 use stoker_telemetry::trace;
 use tokio::task::JoinSet;
@@ -72,18 +72,23 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// Closes a session. Being told twice changes nothing.
+pub(crate) fn close(shared: &Shared, device: &DeviceKey, session: SessionEpoch, reason: EndReason) {
+    if let Some(handle) = shared.registry.find(device, session) {
+        handle.mailbox.shut(word(reason), reason);
+    } else {
+        // It may be on its way in: granted by core, not entered here yet.
+        shared.registry.close_early(device, session, reason, shared.now());
+    }
+}
+
 fn carry_out(shared: &Arc<Shared>, message: ToGateway, reports: &mut JoinSet<()>) {
     let ToGateway { device, session, order, .. } = message;
-    let handle = shared.registry.find(&device, session);
     if let GatewayOrder::Close { reason } = order {
-        if let Some(handle) = handle {
-            handle.mailbox.shut(word(reason), reason);
-        } else {
-            // It may be on its way in: granted by core, not entered here yet.
-            shared.registry.close_early(&device, session, reason, shared.now());
-        }
+        close(shared, &device, session, reason);
         return;
     }
+    let handle = shared.registry.find(&device, session);
     if let GatewayOrder::Withdraw { id } = order {
         // Where the session is not held any more, its end has told what became of the command.
         if handle.is_some_and(|handle| handle.mailbox.withdraw(id)) {

@@ -142,6 +142,7 @@ pub(super) async fn refresh(shared: Arc<Shared>, row: MemberRow) -> Result<Obser
     let rows = shared.store.members().await?;
     let cores = rows.iter().filter_map(peer).collect();
     let dead_gateways = shared.gateways.observe(&rows, began, shared.clock.now_ms());
+    shared.closes.retain(|gateway| rows.iter().any(|row| row.id == *gateway), shared.clock.now_ms());
     shared.roster.set(rows, began);
     Ok(Observed { cores, dead_gateways, began })
 }

@@ -1,5 +1,6 @@
 //! Several cores as one: who is alive, who owns which slot, and the way of a request to the owner.
 
+mod closes;
 mod gateways;
 pub(crate) mod hearsay;
 mod members;
@@ -9,6 +10,7 @@ mod routes;
 
 pub use members::Membership;
 
+pub(crate) use closes::{Close, Closes};
 pub(crate) use gateways::Gateways as LiveGateways;
 pub(crate) use members::Roster;
 pub(crate) use owners::Owners;

@@ -9,6 +9,7 @@ use stoker_proto::core::v1::member_service_server::MemberService;
 use tonic::{Request, Response, Status};
 
 use super::store_status;
+use crate::cluster::Close;
 use crate::shared::Shared;
 use crate::slots::Slots;
 
@@ -19,6 +20,15 @@ const TEXT_MOST: usize = 256;
 pub struct Members {
     pub(crate) shared: Arc<Shared>,
     pub(crate) slots: Slots,
+}
+
+fn close(close: Close) -> wire::CloseSession {
+    wire::CloseSession {
+        number: close.number,
+        device: Some(convert::device_ref(&close.device)),
+        epoch: Some(convert::epoch_to_wire(close.session)),
+        reason: convert::end_reason_to_wire(close.reason),
+    }
 }
 
 fn text(text: String) -> String {
@@ -42,6 +52,9 @@ impl MemberService for Members {
         let request = request.into_inner();
         let id = convert::id("member", &request.member)?;
         let presumed_dead = self.shared.gateways.deaths(&id);
+        // What it has heard from another one that was at this address is of no account.
+        let heard = if request.closes_of == self.shared.member.as_str() { request.closes_heard } else { 0 };
+        let closes = self.shared.closes.waiting(&id, heard);
         if request.register && !self.shared.roster.is_cut_off(self.shared.clock.now_ms()) {
             let row = MemberRow {
                 id,
@@ -66,6 +79,7 @@ impl MemberService for Members {
                 .collect(),
             cores: rows.iter().filter_map(core).collect(),
             presumed_dead,
+            closes: closes.into_iter().map(close).collect(),
             cut_off: self.shared.roster.is_cut_off(self.shared.clock.now_ms()),
         }))
     }

@@ -353,14 +353,25 @@ impl SlotActor {
     }
 
     fn start_all(&mut self, all: Vec<Effect>) {
-        let mut fresh: HashMap<MemberId, Vec<Dispatch>> = HashMap::new();
+        let mut dispatches = Vec::new();
         for effect in all {
             match effect {
-                Effect::Gateway(dispatch) => match self.orders.get_mut(&dispatch.gateway) {
-                    Some(waiting) => waiting.push(dispatch),
-                    None => fresh.entry(dispatch.gateway.clone()).or_default().push(dispatch),
-                },
+                Effect::Gateway(dispatch) => {
+                    effects::note(&self.shared, &dispatch);
+                    dispatches.push(dispatch);
+                }
                 other => self.start(other),
+            }
+        }
+        self.dispatch(dispatches);
+    }
+
+    fn dispatch(&mut self, dispatches: Vec<Dispatch>) {
+        let mut fresh: HashMap<MemberId, Vec<Dispatch>> = HashMap::new();
+        for dispatch in dispatches {
+            match self.orders.get_mut(&dispatch.gateway) {
+                Some(waiting) => waiting.push(dispatch),
+                None => fresh.entry(dispatch.gateway.clone()).or_default().push(dispatch),
             }
         }
         for (gateway, dispatches) in fresh {
@@ -416,7 +427,7 @@ impl SlotActor {
             Ok(EffectDone::ArchiveAgain(archive)) => self.archive(*archive),
             Ok(EffectDone::Dispatched(gateway, refused)) => {
                 let waiting = self.orders.remove(&gateway).unwrap_or_default();
-                self.start_all(waiting.into_iter().map(Effect::Gateway).collect());
+                self.dispatch(waiting);
                 self.returned.extend(refused);
             }
             // The row that caused it is still there: the next owner carries it out.

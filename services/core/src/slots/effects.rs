@@ -27,6 +27,15 @@ pub(super) enum EffectDone {
     ArchiveAgain(Box<Archive>),
 }
 
+/// A session that is to be closed is said to its gateway by the answers to its beats as well: a broker that is away would
+/// put it off.
+pub(super) fn note(shared: &Shared, dispatch: &Dispatch) {
+    let Dispatch { gateway, message } = dispatch;
+    if let GatewayOrder::Close { reason } = message.order {
+        shared.closes.note(gateway, &message.device, message.session, reason, shared.clock.now_ms());
+    }
+}
+
 /// Hands something to a gateway, in this order: commands come to a device as they were given.
 pub(super) fn dispatch(
     shared: Arc<Shared>,
@@ -45,12 +54,18 @@ pub(super) fn dispatch(
 async fn tell(shared: &Shared, dispatch: Dispatch) -> Option<Input> {
     let Dispatch { gateway, message } = dispatch;
     let (device, session) = (message.device.clone(), message.session);
+    let closes = matches!(message.order, GatewayOrder::Close { .. });
     let (command, moot) = match &message.order {
         GatewayOrder::Command { id, .. } => (Some(*id), false),
         GatewayOrder::Attributes { .. } => (None, false),
         GatewayOrder::Withdraw { .. } | GatewayOrder::Close { .. } => (None, true),
     };
-    let error = shared.bus.publish_to_gateway(&gateway, message).await.err()?;
+    let Err(error) = shared.bus.publish_to_gateway(&gateway, message).await else {
+        if closes {
+            shared.closes.confirmed(&gateway, &device, session);
+        }
+        return None;
+    };
     if moot {
         // A gateway that died has closed its sessions and writes nothing. After a restart that is every device's.
         tracing::debug!(%device, %gateway, %error, "a gateway could not be told to end something");

@@ -4,6 +4,7 @@
 
 mod attributes;
 mod callers;
+mod closing;
 mod cluster;
 mod commands;
 mod device;
@@ -13,6 +14,7 @@ mod faulty;
 mod moving;
 mod platform;
 mod readings;
+mod refusing;
 mod removal;
 mod sessions;
 mod several;

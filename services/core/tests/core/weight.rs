@@ -1,67 +1,20 @@
 //! Commits that stay at a size that databases take, however much there is to hand out at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
-use stoker_bus::InProcessBus;
-use stoker_domain::ports::bus::{
-    Activity, Bus, BusError, FeedConsumer, GatewayConsumer, GatewayOrder, ToGateway, WorkConsumer,
-};
+use stoker_domain::Settings;
 use stoker_domain::ports::store::COMMIT_BYTES_MAX;
-use stoker_domain::{MemberId, NotificationWork, Settings};
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::{
     AnnounceSessionsRequest, AnnouncedSession, CreateCommandRequest, CreateDeviceRequest, SessionEpoch,
 };
-use tokio::sync::watch;
 
 use crate::eventually::eventually;
 use crate::faulty::Faulty;
 use crate::platform::{Disk, device_ref, key};
+use crate::refusing::Refusing;
 use crate::several::{Network, One, settle};
-
-/// A bus on which no gateway takes anything, and whose refusals wait until they are let go.
-struct Refusing {
-    inner: InProcessBus,
-    held: watch::Sender<bool>,
-    refused: AtomicUsize,
-}
-
-#[async_trait]
-impl Bus for Refusing {
-    async fn publish_work(&self, work: NotificationWork) -> Result<(), BusError> {
-        self.inner.publish_work(work).await
-    }
-
-    async fn publish_to_gateway(&self, gateway: &MemberId, message: ToGateway) -> Result<(), BusError> {
-        drop(self.held.subscribe().wait_for(|held| !held).await);
-        if matches!(message.order, GatewayOrder::Command { .. }) {
-            self.refused.fetch_add(1, Ordering::SeqCst);
-        }
-        Err(BusError::Full(gateway.to_string()))
-    }
-
-    fn publish_activity(&self, activity: Activity) {
-        self.inner.publish_activity(activity);
-    }
-
-    fn feed_wanted(&self) -> bool {
-        self.inner.feed_wanted()
-    }
-
-    async fn consume_work(&self, prefetch: usize) -> Result<Box<dyn WorkConsumer>, BusError> {
-        self.inner.consume_work(prefetch).await
-    }
-
-    async fn consume_gateway(&self, gateway: &MemberId) -> Result<Box<dyn GatewayConsumer>, BusError> {
-        self.inner.consume_gateway(gateway).await
-    }
-
-    async fn consume_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError> {
-        self.inner.consume_feed().await
-    }
-}
 
 /// Names of devices that share a slot.
 fn neighbours(count: usize) -> Vec<String> {
@@ -77,8 +30,7 @@ const PARAMS: usize = 32 << 10;
 async fn a_commit_stays_small_whatever_is_handed_out_and_comes_back_at_once() {
     let disk = Disk::new();
     let store = Arc::new(Faulty::new(disk.store.clone()));
-    let (held, refused) = (watch::Sender::new(true), AtomicUsize::new(0));
-    let bus = Arc::new(Refusing { inner: InProcessBus::default(), held, refused });
+    let bus = Arc::new(Refusing::held());
     let network = Network::default();
     let core = One::start_on("a", &network, store.clone(), bus.clone(), Settings::default()).await;
     settle(&[&core]).await;

@@ -55,6 +55,7 @@ pub(super) async fn run(
             leaving: false,
             beat,
             started_at: heart.started_at,
+            ..BeatRequest::default()
         };
         let heard = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
