@@ -1,9 +1,11 @@
 //! The gRPC interface between the services, and what they tell each other over a bus.
 //!
 //! [`core`] is generated from `proto/stoker/core/v1`, [`bus`] from `proto/stoker/bus/v1`; [`convert`] turns their
-//! messages into domain types, checking everything, and back; [`problem`] carries refusals through a gRPC status.
+//! messages into domain types, checking everything, and back; [`problem`] carries refusals through a gRPC status, and
+//! [`place`] says of which slot a request is.
 
 pub mod convert;
+pub mod place;
 pub mod problem;
 
 /// Messages of `stoker.bus.v1`.

@@ -11,11 +11,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use stoker_domain::model::{Device, DeviceId, DeviceKey, OrganizationId, TokenHash};
+use stoker_domain::model::{Device, DeviceKey, TokenHash};
 use stoker_domain::ports::store::{RegistryKey, RegistryRow, Store, StoreError, SwapOutcome};
 use stoker_proto::convert;
 use stoker_proto::core::v1::peer_service_client::PeerServiceClient;
 use stoker_proto::core::v1::{HoldsTokenReply, HoldsTokenRequest};
+use stoker_proto::place;
 use tokio::sync::Semaphore;
 use tonic::{Request, Status};
 
@@ -223,16 +224,10 @@ impl Credentials {
 
     /// Whose credential this would be, without a look at whether it is right; none when it can be nobody's.
     pub(crate) async fn claimed(&self, shown: &Shown) -> Result<Option<DeviceKey>, CredentialError> {
-        let key = |organization: &str, device: &str| {
-            Some(DeviceKey::new(OrganizationId::new(organization).ok()?, DeviceId::new(device).ok()?))
-        };
         Ok(match shown {
             Shown::Token(token) => self.token_row(token).await?.map(|(_, device)| device),
-            Shown::Password { user_name, .. } => match user_name.split_once('/') {
-                Some((organization, device)) => key(organization, device),
-                None => key(OrganizationId::default_organization().as_str(), user_name),
-            },
-            Shown::Certificate { organization, device } => key(organization, device),
+            Shown::Password { user_name, .. } => place::device_of_user(user_name),
+            Shown::Certificate { organization, device } => place::device_named(organization, device),
         })
     }
 

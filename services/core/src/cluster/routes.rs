@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use stoker_domain::model::{MemberId, Slot};
 use stoker_link::Channel;
 use stoker_link::NoConnection;
+use stoker_proto::place::{Place, Placed};
 use stoker_proto::problem::ProblemKind;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -17,7 +18,6 @@ use tonic::{Request, Response, Status};
 
 use super::peers::Peers;
 use crate::backoff::Backoff;
-use crate::services::place::{Place, Placed};
 use crate::shared::Shared;
 use crate::slots::Slots;
 
@@ -108,7 +108,7 @@ impl Routes {
         there: impl Fn(Channel, Request<Q>) -> There,
     ) -> Result<Response<A>, Status>
     where
-        Q: Placed,
+        Q: Placed + Patient,
         Here: Future<Output = Result<A, Status>>,
         There: Future<Output = Result<Response<A>, Status>>,
     {

@@ -1,28 +1,41 @@
-//! Where each request is answered.
+//! Of which slot each request is, so that whoever asks and whoever answers find the same owner.
 
-use std::time::Duration;
+use stoker_domain::model::{AlarmId, CommandId, DeviceId, DeviceKey, NotificationId, OrganizationId, Slot};
 
-use stoker_domain::model::{AlarmId, CommandId, NotificationId, Slot};
-use stoker_proto::convert;
-use stoker_proto::core::v1::report_command_request::Report;
-use stoker_proto::core::v1::{self as wire, DeviceRef};
-
-use crate::cluster::Patient;
+use crate::convert;
+use crate::core::v1::credential::Kind;
+use crate::core::v1::report_command_request::Report;
+use crate::core::v1::{self as wire, Credential, DeviceRef};
 
 /// Where a request is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// By any core: it is about what lies in history or in the registry, it asks the others itself, or it names nothing
-    /// that there is.
+pub enum Place {
+    /// By any core: it is about what lies in history or in the registry, the core asks the others itself, or it names
+    /// nothing that there is.
     Anywhere,
     /// By the owner of this slot.
     At(Slot),
 }
 
 /// A request that says where it is answered.
-pub(crate) trait Placed: Patient {
+pub trait Placed {
     /// Where. What is not of its form is refused by whoever reads the rest of it: anywhere.
     fn place(&self) -> Place;
+}
+
+/// The device of these names, if they can be those of one.
+#[must_use]
+pub fn device_named(organization: &str, device: &str) -> Option<DeviceKey> {
+    Some(DeviceKey::new(OrganizationId::new(organization).ok()?, DeviceId::new(device).ok()?))
+}
+
+/// The device that a user name names: `organization/device`, or one of the default organization.
+#[must_use]
+pub fn device_of_user(user_name: &str) -> Option<DeviceKey> {
+    match user_name.split_once('/') {
+        Some((organization, device)) => device_named(organization, device),
+        None => device_named(OrganizationId::default_organization().as_str(), user_name),
+    }
 }
 
 fn device(device: Option<&DeviceRef>) -> Place {
@@ -52,6 +65,16 @@ fn report(report: Option<&Report>) -> Place {
     }
 }
 
+/// A token names no device: a core has to look whose it is.
+fn credential(credential: Option<&Credential>) -> Place {
+    let named = match credential.and_then(|credential| credential.kind.as_ref()) {
+        None | Some(Kind::Token(_)) => None,
+        Some(Kind::Password(shown)) => device_of_user(&shown.user_name),
+        Some(Kind::Certificate(shown)) => device_named(&shown.organization, &shown.device),
+    };
+    named.map_or(Place::Anywhere, |key| Place::At(key.slot()))
+}
+
 macro_rules! placed {
     ($($request:ident: |$this:ident| $place:expr;)+) => {
         $(
@@ -63,10 +86,6 @@ macro_rules! placed {
             }
         )+
     };
-}
-
-macro_rules! patient {
-    ($($request:ident)+) => { $(impl Patient for wire::$request {})+ };
 }
 
 placed! {
@@ -85,6 +104,7 @@ placed! {
     GetAlarmRequest: |this| alarm(&this.id);
     AcknowledgeAlarmRequest: |this| alarm(&this.id);
     ClearAlarmRequest: |this| alarm(&this.id);
+    OpenSessionRequest: |this| credential(this.credential.as_ref());
     ReportSessionRequest: |this| device(this.device.as_ref());
     ReportEventRequest: |this| device(this.event.as_ref().and_then(|event| event.device.as_ref()));
     ReportCommandRequest: |this| report(this.report.as_ref());
@@ -105,22 +125,43 @@ placed! {
     RemoveSubscriptionRequest: |_this| Place::Anywhere;
 }
 
-patient! {
-    CreateDeviceRequest GetDeviceRequest PatchDeviceRequest RemoveDeviceRequest ListPointsRequest GetLatestRequest
-    GetAttributesRequest PatchAttributesRequest CreateCommandRequest ListCommandsRequest CancelCommandRequest
-    GetAlarmRequest AcknowledgeAlarmRequest ClearAlarmRequest OpenSessionRequest ReportSessionRequest
-    ReportEventRequest ReportCommandRequest ReportAttributesRequest ReadAttributesRequest AnnounceSessionsRequest
-    ReportAttemptRequest HoldsTokenRequest ListDevicesRequest ListAlarmsRequest ListNotificationsRequest
-    GetStatusRequest ListEventsRequest CreateSubscriptionRequest GetSubscriptionRequest ListSubscriptionsRequest
-    PatchSubscriptionRequest RemoveSubscriptionRequest
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Patient for wire::GetCommandRequest {
-    fn patience(&self) -> Duration {
-        Duration::from_millis(u64::from(self.wait_ms))
+    fn opening(kind: Kind) -> Place {
+        let credential = Some(Credential { kind: Some(kind) });
+        wire::OpenSessionRequest { credential, ..wire::OpenSessionRequest::default() }.place()
     }
 
-    fn waited(&mut self, waited: Duration) {
-        self.wait_ms = self.wait_ms.saturating_sub(u32::try_from(waited.as_millis()).unwrap_or(u32::MAX));
+    #[test]
+    fn a_session_is_of_the_slot_of_the_device_that_its_credential_names() {
+        let default = OrganizationId::default_organization();
+        let slot =
+            |organization: &str, device: &str| Place::At(device_named(organization, device).unwrap().slot());
+        let password = |user_name: &str| {
+            let user_name = user_name.to_owned();
+            opening(Kind::Password(wire::credential::Password {
+                user_name,
+                ..wire::credential::Password::default()
+            }))
+        };
+        assert_eq!(password("acme/boiler-1"), slot("acme", "boiler-1"));
+        assert_eq!(password("boiler-1"), slot(default.as_str(), "boiler-1"));
+        assert_eq!(password("acme/"), Place::Anywhere);
+        let (organization, device) = ("acme".to_owned(), "boiler-1".to_owned());
+        assert_eq!(
+            opening(Kind::Certificate(wire::credential::Certificate { organization, device })),
+            slot("acme", "boiler-1")
+        );
+        assert_eq!(opening(Kind::Token("stk_1".to_owned())), Place::Anywhere);
+    }
+
+    #[test]
+    fn what_names_nothing_that_there_is_may_be_answered_anywhere() {
+        assert_eq!(wire::GetCommandRequest::default().place(), Place::Anywhere);
+        assert_eq!(wire::ReportEventRequest::default().place(), Place::Anywhere);
+        let request = wire::AnnounceSessionsRequest { slot: 256, ..wire::AnnounceSessionsRequest::default() };
+        assert_eq!(request.place(), Place::Anywhere);
     }
 }
