@@ -1,6 +1,7 @@
 //! What happens to every call among the services, on both sides: it is measured, and carries the context of its trace
 //! and the id of the request that it is made for.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,15 +9,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use http::{HeaderName, HeaderValue, Request, Response};
+use stoker_domain::model::Slot;
 use stoker_telemetry::metrics::metrics::family::Family;
 use stoker_telemetry::metrics::metrics::histogram::Histogram;
 use stoker_telemetry::trace::{HEADER, Remote};
 use tonic::Code;
 use tonic::body::Body;
+use tonic::codegen::StdError;
 use tonic::transport;
 use tower::{Layer, Service};
 use tracing::Span;
 use tracing::field::Empty;
+
+use crate::owner::Owners;
 
 /// The id of the request of a person or a script, as gRPC and HTTP call it.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -78,19 +83,54 @@ fn observe(calls: &Calls, path: &str, code: Code, began: Instant) {
 }
 
 /// A channel to core.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Channel {
     channel: transport::Channel,
     stats: Arc<CallStats>,
+    /// None: all requests go the same way.
+    owners: Option<Owners>,
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Channel")
+    }
 }
 
 impl Channel {
     /// Over this channel; its calls are counted there.
     #[must_use]
     pub fn new(channel: transport::Channel, stats: Arc<CallStats>) -> Self {
-        Self { channel, stats }
+        Self { channel, stats, owners: None }
+    }
+
+    /// What is to be asked of the owner of a slot goes straight there, where it is known.
+    pub(crate) fn with_owners(self, owners: Owners) -> Self {
+        Self { owners: Some(owners), ..self }
+    }
+
+    fn send(&mut self, mut request: Request<Body>) -> Sent {
+        let Some(owners) = self.owners.clone() else {
+            let sent = Service::call(&mut self.channel, request);
+            return Box::pin(async move { Ok(sent.await?) });
+        };
+        let slot = request.extensions_mut().remove::<Slot>();
+        if let Some(hint) = slot.and_then(|slot| owners.hint(slot)) {
+            // It leaves the place that it was given among those that wait for any core.
+            self.channel = self.channel.clone();
+            return Box::pin(hint.ask(request, self.channel.clone()));
+        }
+        let sent = Service::call(&mut self.channel, request);
+        Box::pin(async move {
+            let response = sent.await?;
+            owners.learn(response.headers());
+            Ok(response)
+        })
     }
 }
+
+/// A request on its way, by whichever.
+type Sent = Pin<Box<dyn Future<Output = Result<Response<Body>, StdError>> + Send>>;
 
 impl From<transport::Channel> for Channel {
     /// Its calls are counted nowhere.
@@ -101,11 +141,11 @@ impl From<transport::Channel> for Channel {
 
 impl Service<Request<Body>> for Channel {
     type Response = Response<Body>;
-    type Error = transport::Error;
-    type Future = Observed<transport::channel::ResponseFuture>;
+    type Error = StdError;
+    type Future = Observed<dyn Future<Output = Result<Response<Body>, StdError>> + Send>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Service::poll_ready(&mut self.channel, context)
+        Service::poll_ready(&mut self.channel, context).map_err(Into::into)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -129,15 +169,15 @@ impl Service<Request<Body>> for Channel {
         }
         let response = {
             let _inside = span.enter();
-            Service::call(&mut self.channel, request)
+            self.send(request)
         };
         let calls = self.stats.made.clone();
-        Observed { response: Box::pin(response), began: Instant::now(), path, calls, span }
+        Observed { response, began: Instant::now(), path, calls, span }
     }
 }
 
 /// A call that is measured.
-pub struct Observed<F> {
+pub struct Observed<F: ?Sized> {
     response: Pin<Box<F>>,
     began: Instant,
     path: String,
@@ -147,7 +187,7 @@ pub struct Observed<F> {
 
 impl<F, B, E> Future for Observed<F>
 where
-    F: Future<Output = Result<Response<B>, E>>,
+    F: ?Sized + Future<Output = Result<Response<B>, E>>,
 {
     type Output = F::Output;
 

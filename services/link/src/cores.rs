@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use stoker_domain::model::Slot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::hints::Hints;
 
 /// A core that was not reached is tried last for so long.
 const SHUNNED: Duration = Duration::from_secs(2);
@@ -34,6 +37,13 @@ struct State {
     known: Vec<Known>,
     /// Whose turn it is to be tried first.
     turn: usize,
+    hints: Hints,
+}
+
+impl State {
+    fn known(&self, address: &str) -> Option<&Known> {
+        self.known.iter().find(|known| known.address == address)
+    }
 }
 
 struct Known {
@@ -56,6 +66,7 @@ impl Cores {
     pub fn learn(&self, addresses: &[String]) {
         let wanted = || self.0.configured.iter().chain(addresses);
         let mut state = self.0.state.lock();
+        let state = &mut *state;
         state.known.retain(|known| wanted().any(|address| *address == known.address));
         for address in wanted() {
             if !state.known.iter().any(|known| known.address == *address) {
@@ -63,6 +74,41 @@ impl Cores {
                 state.known.push(Known { address: address.clone(), shunned_until: None, left });
             }
         }
+        state.hints.retain(|address| wanted().any(|wanted| wanted == address));
+    }
+
+    /// The core at this address has said, or another of it, that it owns these slots: what is to be asked of their owner
+    /// is asked there. Of an address that is not known nothing is remembered.
+    pub fn owns(&self, address: &str, slots: impl IntoIterator<Item = Slot>) {
+        let mut state = self.0.state.lock();
+        if state.known(address).is_some() {
+            for slot in slots {
+                state.hints.learn(slot, address);
+            }
+        }
+    }
+
+    /// The owner of this slot was not found at this address after all.
+    pub(crate) fn owns_not(&self, address: &str, slot: Slot) {
+        self.0.state.lock().hints.forget(slot, address);
+    }
+
+    /// Where the owner of this slot was last; none when that core was not reached lately, or was left.
+    pub(crate) fn owner_of(&self, slot: Slot) -> Option<Arc<str>> {
+        let now = Instant::now();
+        let state = self.0.state.lock();
+        let hint = state.hints.of(slot)?;
+        state.known(hint).filter(|known| !known.is_shunned(now))?;
+        Some(hint.clone())
+    }
+
+    pub(crate) fn is_known(&self, address: &str) -> bool {
+        self.0.state.lock().known(address).is_some()
+    }
+
+    pub(crate) fn is_shunned(&self, address: &str) -> bool {
+        let now = Instant::now();
+        self.0.state.lock().known(address).is_some_and(|known| known.is_shunned(now))
     }
 
     /// All of them, the one first whose turn it is, those last that were not reached lately.
@@ -91,18 +137,14 @@ impl Cores {
             known.shunned_until = Some(now + LEFT);
             std::mem::take(&mut known.left).cancel();
         }
+        state.hints.retain(|hint| hint != address);
         true
     }
 
     /// Ends a connection to this core, when it is to be left.
     pub(crate) fn left(&self, address: &str) -> CancellationToken {
         let state = self.0.state.lock();
-        state
-            .known
-            .iter()
-            .find(|known| known.address == address)
-            .map(|known| known.left.clone())
-            .unwrap_or_default()
+        state.known(address).map(|known| known.left.clone()).unwrap_or_default()
     }
 
     /// The core at this address was not reached.
@@ -112,6 +154,7 @@ impl Cores {
         for known in state.known.iter_mut().filter(|known| known.address == address) {
             known.shunned_until = Some(until);
         }
+        state.hints.retain(|hint| hint != address);
     }
 }
 
@@ -149,6 +192,30 @@ mod tests {
         assert!(!cores.left("a:1").is_cancelled(), "it may be of use again");
         assert!(!cores.leave("b:1"), "there is no better one");
         assert!(!to_b.is_cancelled());
+    }
+
+    #[test]
+    fn an_owner_is_asked_only_where_it_is_known_and_reached() {
+        let cores = cores(&["a:1", "b:1"]);
+        let owner = |slot| cores.owner_of(Slot(slot)).map(|owner| owner.to_string());
+        cores.owns("c:1", Slot::all());
+        assert!(Slot::all().all(|slot| cores.owner_of(slot).is_none()), "nobody knows it");
+        cores.learn(&["c:1".to_owned()]);
+        for (slot, address) in [(0, "a:1"), (1, "b:1"), (2, "c:1")] {
+            cores.owns(address, [Slot(slot)]);
+        }
+        assert_eq!([owner(0), owner(1), owner(2)].map(Option::unwrap), ["a:1", "b:1", "c:1"]);
+        cores.learn(&[]);
+        assert_eq!(owner(2), None, "it has gone");
+        cores.shun("a:1");
+        assert_eq!((owner(0), owner(1)), (None, Some("b:1".to_owned())));
+        cores.owns("a:1", [Slot(0)]);
+        assert_eq!(owner(0), None, "another core says so, and yet it is not reached");
+        assert!(!cores.leave("b:1"));
+        assert_eq!(owner(1).as_deref(), Some("b:1"), "there is no better one");
+        cores.learn(&["c:1".to_owned()]);
+        assert!(cores.leave("b:1"));
+        assert_eq!(owner(1), None, "it was left");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::{Endpoint, Uri};
 use tonic::{Code, Status};
 
+use crate::owner::Owners;
 use crate::{CallStats, Channel, Cores, WINDOW};
 
 /// A connection is there within this time, or it is tried elsewhere.
@@ -50,7 +51,7 @@ pub fn tcp() -> Dial {
 
 /// Nobody was reached: whatever was to be sent has not left this process.
 #[derive(Debug, thiserror::Error)]
-pub struct NoConnection(#[source] io::Error);
+pub struct NoConnection(#[source] pub(crate) io::Error);
 
 impl NoConnection {
     const WORDS: &str = "no connection to a core";
@@ -77,7 +78,7 @@ pub struct Link {
     stats: Arc<CallStats>,
 }
 
-async fn dial(dial: Dial, address: String) -> io::Result<Box<dyn Wire>> {
+pub(crate) async fn dial(dial: Dial, address: String) -> io::Result<Box<dyn Wire>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
     match timeout(CONNECT_WITHIN, dial(address.clone())).await {
         Ok(dialed) => dialed.map_err(named),
@@ -86,13 +87,13 @@ async fn dial(dial: Dial, address: String) -> io::Result<Box<dyn Wire>> {
 }
 
 /// A connection that breaks when its core is to be left.
-struct Leaving {
+pub(crate) struct Leaving {
     wire: Box<dyn Wire>,
     left: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Leaving {
-    fn new(wire: Box<dyn Wire>, left: CancellationToken) -> Self {
+    pub(crate) fn new(wire: Box<dyn Wire>, left: CancellationToken) -> Self {
         Self { wire, left: Box::pin(left.cancelled_owned()) }
     }
 }
@@ -140,7 +141,7 @@ impl AsyncWrite for Leaving {
     }
 }
 
-fn endpoint() -> Endpoint {
+pub(crate) fn endpoint() -> Endpoint {
     // The address is a name only: who is dialled is said by the connector.
     Endpoint::from_static("http://core.stoker")
         .initial_stream_window_size(WINDOW)
@@ -174,9 +175,11 @@ impl Link {
         Channel::new(endpoint().connect_with_connector_lazy(connect), self.stats.clone())
     }
 
-    /// A channel to any of these cores: whenever it has to connect, to the next one that can be reached.
+    /// A channel to any of these cores: whenever it has to connect, to the next one that can be reached. What was made
+    /// by [`to_owner`](crate::to_owner) goes straight to the owner of its slot, where the cores have said who that is.
     #[must_use]
     pub fn to_any(&self, cores: &Cores) -> Channel {
+        let owners = Owners::new(self.dial.clone(), cores.clone());
         let (link, cores) = (self.dial.clone(), cores.clone());
         let connect = tower::service_fn(move |_: Uri| {
             let (link, cores) = (link.clone(), cores.clone());
@@ -194,6 +197,6 @@ impl Link {
                 Err(NoConnection(last))
             }
         });
-        Channel::new(endpoint().connect_with_connector_lazy(connect), self.stats.clone())
+        Channel::new(endpoint().connect_with_connector_lazy(connect), self.stats.clone()).with_owners(owners)
     }
 }

@@ -1,10 +1,13 @@
 //! The way from one service to the cores. There may be one or several; any of them answers for every device, so that a
-//! connection to one of those that are there is all that is needed. Each call is measured and carries its trace.
+//! connection to one of those that are there is all that is needed; where the owner of a slot is known it is asked straight.
+//! Each call is measured and carries its trace.
 
 mod calls;
 mod cores;
 mod dial;
+mod hints;
 mod incoming;
+mod owner;
 mod role;
 mod tls;
 
@@ -12,6 +15,7 @@ pub use calls::{Answering, CallStats, Calls, Channel};
 pub use cores::Cores;
 pub use dial::{Dial, Dialed, Link, NoConnection, Wire, tcp};
 pub use incoming::{Accepted, Incoming};
+pub use owner::{name_owner, to_owner};
 pub use role::{Caller, Role};
 pub use tls::{Tls, TlsError, TlsFiles};
 
