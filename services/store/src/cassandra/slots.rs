@@ -172,8 +172,8 @@ impl CassandraStore {
             self.counters.count(|counters| &counters.rows, written);
             deleted.add(gone);
             if let Some(keys) = deleted.due(self.options.sweep_after) {
-                let outcome = self.sweep(slot, epoch, &keys).await;
-                self.swept(slot, outcome, &mut deleted, keys);
+                let swept = self.sweep(slot, epoch, &keys).await;
+                return self.swept(slot, swept, &mut deleted, keys);
             }
         }
         outcome

@@ -83,6 +83,18 @@ pub(super) enum SweepError {
     Write(CommitOutcome),
 }
 
+impl SweepError {
+    /// What is to be said of the commit before it, which is there. Unless nobody knows what becomes of a deletion: it may
+    /// come at any time while the epoch stands, and take with it what was put between two rows since. So its epoch is to
+    /// end, as after a commit of which nobody knows.
+    fn of_commit(self) -> CommitOutcome {
+        match self {
+            Self::Read(_) => CommitOutcome::Committed,
+            Self::Write(outcome) => outcome,
+        }
+    }
+}
+
 impl CassandraStore {
     /// Puts the traces of deleted rows together. Each deletion is kept for days, and whoever loads the slot reads past
     /// all of them: with many commands a second they would be more than the database is willing to read. One deletion
@@ -125,20 +137,24 @@ impl CassandraStore {
         Ok(())
     }
 
-    /// Counts how it went; what failed is done the next time.
+    /// Counts how it went; what failed is done the next time. Returns what is to be said of the commit before it.
     pub(super) fn swept(
         &self,
         slot: Slot,
         outcome: Result<(), SweepError>,
         deleted: &mut Deleted,
         keys: Vec<RowKey>,
-    ) {
+    ) -> CommitOutcome {
         match outcome {
-            Ok(()) => self.counters.count(|counters| &counters.swept, 1),
+            Ok(()) => {
+                self.counters.count(|counters| &counters.swept, 1);
+                CommitOutcome::Committed
+            }
             Err(error) => {
                 let given_up = deleted.keep(keys, self.options.sweep_after);
                 tracing::warn!(%slot, given_up, %error, "traces of deletions in a slot were not put together");
                 self.counters.count(|counters| &counters.sweeps_failed, 1);
+                error.of_commit()
             }
         }
     }
@@ -183,6 +199,15 @@ mod tests {
             (7, vec![5; 17], all),
         ];
         assert_eq!(gaps(&living, &deleted), expected);
+    }
+
+    #[test]
+    fn a_deletion_that_may_still_come_ends_the_epoch_in_which_it_may() {
+        let read = SweepError::Read(StoreError::Failed("away".to_owned()));
+        assert_eq!(read.of_commit(), CommitOutcome::Committed);
+        for outcome in [CommitOutcome::Unknown, CommitOutcome::Fenced { current: SlotEpoch(3) }] {
+            assert_eq!(SweepError::Write(outcome).of_commit(), outcome);
+        }
     }
 
     #[test]
