@@ -19,6 +19,22 @@ const STATES: [CommandState; 7] = [
     CommandState::Cancelled,
 ];
 
+/// Who answered a request that only the owner of its slot answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answered {
+    /// This core, for whoever asked it.
+    Here,
+    /// Another core: the request was passed on.
+    There,
+    /// This core, for another one that passed the request on.
+    ForAnother,
+}
+
+impl Answered {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Here, "here"), (Self::There, "passed_on"), (Self::ForAnother, "for_another")];
+}
+
 /// What a core measures, to be kept by whoever serves metrics.
 #[derive(Debug)]
 pub struct CoreStats {
@@ -29,6 +45,7 @@ pub struct CoreStats {
     pub(crate) order_confirmed: Histogram,
     pub(crate) handed_on: Histogram,
     commands: [(AtomicU64, Histogram); STATES.len()],
+    answered: [AtomicU64; Answered::ALL.len()],
     slots: OnceLock<Slots>,
 }
 
@@ -42,6 +59,7 @@ impl Default for CoreStats {
             order_confirmed: Histogram::new(LATENCY),
             handed_on: Histogram::new(STAGES),
             commands: STATES.map(|_| (AtomicU64::new(0), Histogram::new(STAGES))),
+            answered: Answered::ALL.map(|_| AtomicU64::new(0)),
             slots: OnceLock::new(),
         }
     }
@@ -64,6 +82,9 @@ pub struct CoreSnapshot {
     pub handed_on: HistogramSnapshot,
     /// Commands that came into this state, and after which time since they were made.
     pub commands: Vec<(CommandState, u64, HistogramSnapshot)>,
+    /// Requests that only the owner of their slot answers, among several cores: `here`, `passed_on` to another core, or
+    /// answered `for_another`, and how many.
+    pub answered: [(&'static str, u64); 3],
     /// Slots that this process owns now.
     pub slots: usize,
     /// Requests that wait for them now.
@@ -85,6 +106,7 @@ impl CoreStats {
             commands: commands
                 .map(|(state, (count, after))| (state, count.load(Ordering::Relaxed), after.snapshot()))
                 .collect(),
+            answered: Answered::ALL.map(|(by, name)| (name, self.count_of(by).load(Ordering::Relaxed))),
             slots: self.slots.get().map_or(0, |slots| slots.owned().len()),
             waiting: self.slots.get().map_or(0, Slots::waiting),
         }
@@ -93,6 +115,20 @@ impl CoreStats {
     pub(crate) fn watches(self: &Arc<Self>, slots: &Slots) {
         // A second core in one process, as tests have it, is not counted.
         drop(self.slots.set(slots.clone()));
+    }
+
+    fn count_of(&self, by: Answered) -> &AtomicU64 {
+        let [here, there, for_another] = &self.answered;
+        match by {
+            Answered::Here => here,
+            Answered::There => there,
+            Answered::ForAnother => for_another,
+        }
+    }
+
+    /// A request that only the owner of its slot answers was answered.
+    pub(crate) fn answered(&self, by: Answered) {
+        self.count_of(by).fetch_add(1, Ordering::Relaxed);
     }
 
     /// A command has come into its state.

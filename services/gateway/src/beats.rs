@@ -211,10 +211,29 @@ impl Beating {
         } else {
             self.shared.health.ready(THING);
             self.beats.cores.learn(&addresses);
+            self.learn_owners(&heard);
         }
         let due = self.due(heard);
         if self.announcing.is_empty() && !due.is_empty() {
             self.announcing.spawn(announce(self.shared.clone(), due));
+        }
+    }
+
+    /// What is to be asked of the owner of a slot goes straight to whom the newest epoch is.
+    fn learn_owners(&self, heard: &[(Core, BeatReply)]) {
+        let mut owners: BTreeMap<u32, (u64, &str)> = BTreeMap::new();
+        for (_, reply) in heard.iter().filter(|(_, reply)| !reply.cut_off) {
+            // What it was asked at may be an address of several.
+            let Some(core) = reply.cores.iter().find(|core| core.member == reply.member) else { continue };
+            for owned in &reply.slots {
+                let newest = owners.entry(owned.slot).or_default();
+                *newest = (*newest).max((owned.epoch, &core.address));
+            }
+        }
+        for (slot, (_, address)) in owners {
+            if let Ok(slot) = u8::try_from(slot) {
+                self.beats.cores.owns(address, [Slot(slot)]);
+            }
         }
     }
 

@@ -1,9 +1,10 @@
-//! Calls to core. Each has a deadline.
+//! Calls to core. Each has a deadline, and goes to the owner of its device's slot where that is known.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use stoker_domain::model::{DeviceKey, EndReason, Event, Millis, SessionEpoch};
+use stoker_link::to_owner;
 use stoker_proto::convert;
 use stoker_proto::core::v1::report_command_request::{self as command, Report};
 use stoker_proto::core::v1::report_session_request::{Ended, Report as Session};
@@ -38,13 +39,13 @@ pub(crate) async fn open_session(
     // Never closed: the error cannot be.
     let _turn = shared.opening_sessions.acquire().await;
     // A call is kilobytes large: on the heap, and only when its turn has come.
-    Box::pin(within(shared.core.clone().open_session(request))).await
+    Box::pin(within(shared.core.clone().open_session(to_owner(request)))).await
 }
 
 /// Reports an event; it and all it causes are stored on `Ok`.
 pub(crate) async fn event(shared: &Shared, event: Event) -> Result<(), Status> {
     let event = Some(convert::event_to_wire(event));
-    within(shared.core.clone().report_event(ReportEventRequest { event })).await.map(drop)
+    within(shared.core.clone().report_event(to_owner(ReportEventRequest { event }))).await.map(drop)
 }
 
 /// Reports client attributes.
@@ -52,7 +53,7 @@ pub(crate) async fn attributes(
     shared: &Shared,
     request: wire::ReportAttributesRequest,
 ) -> Result<(), Status> {
-    within(shared.core.clone().report_attributes(request)).await.map(drop)
+    within(shared.core.clone().report_attributes(to_owner(request))).await.map(drop)
 }
 
 /// Asks for attributes.
@@ -60,7 +61,7 @@ pub(crate) async fn read_attributes(
     shared: &Shared,
     request: wire::ReadAttributesRequest,
 ) -> Result<wire::ReadAttributesReply, Status> {
-    within(shared.core.clone().read_attributes(request)).await
+    within(shared.core.clone().read_attributes(to_owner(request))).await
 }
 
 /// Tries again, with growing pauses, while core cannot answer.
@@ -98,14 +99,15 @@ pub(crate) async fn command(shared: Arc<Shared>, device: DeviceKey, report: Repo
     persist("command", &device, || {
         let request = ReportCommandRequest { report: Some(report.clone()) };
         let mut core = shared.core.clone();
-        async move { within(core.report_command(request)).await.map(drop) }
+        async move { within(core.report_command(to_owner(request))).await.map(drop) }
     })
     .await;
 }
 
 /// Reports a reply; it is stored on `Ok`.
 pub(crate) async fn reply(shared: &Shared, report: Report) -> Result<(), Status> {
-    within(shared.core.clone().report_command(ReportCommandRequest { report: Some(report) })).await.map(drop)
+    let request = ReportCommandRequest { report: Some(report) };
+    within(shared.core.clone().report_command(to_owner(request))).await.map(drop)
 }
 
 /// Reports about a session until core has heard it.
@@ -117,7 +119,7 @@ async fn session(shared: &Shared, device: &DeviceKey, epoch: SessionEpoch, repor
             report: Some(report),
         };
         let mut core = shared.core.clone();
-        async move { shared.pulse.of(within(core.report_session(request))).await.map(drop) }
+        async move { shared.pulse.of(within(core.report_session(to_owner(request)))).await.map(drop) }
     })
     .await;
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use stoker_domain::model::{MemberId, Slot};
-use stoker_link::Channel;
-use stoker_link::NoConnection;
+use stoker_link::{Channel, NoConnection, name_owner};
 use stoker_proto::place::{Place, Placed};
 use stoker_proto::problem::ProblemKind;
 use tokio::sync::mpsc;
@@ -20,6 +19,7 @@ use super::peers::Peers;
 use crate::backoff::Backoff;
 use crate::shared::Shared;
 use crate::slots::Slots;
+use crate::stats::Answered;
 
 /// Said with a request that another core has passed on: it is answered here or not at all.
 const PASSED_ON: &str = "stoker-passed-on";
@@ -112,22 +112,22 @@ impl Routes {
         Here: Future<Output = Result<A, Status>>,
         There: Future<Output = Result<Response<A>, Status>>,
     {
-        let answer = match request.get_ref().place() {
-            Place::Anywhere => here(request.into_inner()).await,
+        match request.get_ref().place() {
+            Place::Anywhere => here(request.into_inner()).await.map(Response::new),
             Place::At(slot) => self.carry(slot, request, here, there).await,
-        };
-        answer.map(Response::new)
+        }
     }
 
     /// Has a request answered by the owner of its slot. `here` answers it when that is this process, `there` asks
-    /// another. Who says "not the owner" has done nothing, so the next one is asked.
+    /// another. Who says "not the owner" has done nothing, so the next one is asked. With the answer goes who the owner
+    /// is, so that whoever asks may ask there the next time.
     pub(crate) async fn carry<Q, A, Here, There>(
         &self,
         slot: Slot,
         request: Request<Q>,
         here: impl Fn(Q) -> Here,
         there: impl Fn(Channel, Request<Q>) -> There,
-    ) -> Result<A, Status>
+    ) -> Result<Response<A>, Status>
     where
         Q: Patient,
         Here: Future<Output = Result<A, Status>>,
@@ -138,6 +138,7 @@ impl Routes {
         let Some(others) = &self.others else {
             return here(request)
                 .await
+                .map(Response::new)
                 .map_err(|status| if is_not_owner(&status) { nobody(slot) } else { status });
         };
         let mut left = FIND_WITHIN;
@@ -148,7 +149,11 @@ impl Routes {
             if self.slots.epoch(slot).is_some() {
                 match here(request.clone()).await {
                     Err(status) if is_not_owner(&status) => {}
-                    answer => return answer,
+                    answer => {
+                        let asked_by = if passed_on { Answered::ForAnother } else { Answered::Here };
+                        self.shared.stats.answered(asked_by);
+                        return self.named(slot, &self.shared.member, answer);
+                    }
                 }
             }
             if passed_on {
@@ -161,21 +166,23 @@ impl Routes {
                     let within = ANSWER_WITHIN + request.patience();
                     match timeout(within, there(channel, Self::onward(request.clone()))).await {
                         Ok(Ok(answer)) => {
-                            others.hints.lock().insert(slot, core);
-                            return Ok(answer.into_inner());
+                            self.shared.stats.answered(Answered::There);
+                            others.hints.lock().insert(slot, core.clone());
+                            return self.named(slot, &core, Ok(answer.into_inner()));
                         }
                         Ok(Err(status)) if is_not_owner(&status) || NoConnection::is_in(&status) => {}
                         Ok(Err(status)) => {
                             others.hints.lock().remove(&slot);
-                            return Err(self.of_other(slot, &core, status));
+                            if ProblemKind::said_by_core(&status).is_some() {
+                                self.shared.stats.answered(Answered::There);
+                                return self.named(slot, &core, Err(status));
+                            }
+                            return Err(self.silent(slot, &core, &status));
                         }
                         Err(_) => {
                             others.hints.lock().remove(&slot);
-                            return Err(self.of_other(
-                                slot,
-                                &core,
-                                Status::deadline_exceeded("no answer in time"),
-                            ));
+                            let status = Status::deadline_exceeded("no answer in time");
+                            return Err(self.silent(slot, &core, &status));
                         }
                     }
                     others.hints.lock().remove(&slot);
@@ -194,11 +201,36 @@ impl Routes {
         }
     }
 
-    /// What another core said; what became of the request is not known when it said nothing.
-    fn of_other(&self, slot: Slot, core: &MemberId, status: Status) -> Status {
-        if ProblemKind::said_by_core(&status).is_some() {
-            return status;
+    /// An answer, and whose it is. An owner that is in trouble is not named: any core may know a better one by then.
+    fn named<A>(
+        &self,
+        slot: Slot,
+        owner: &MemberId,
+        answer: Result<A, Status>,
+    ) -> Result<Response<A>, Status> {
+        let in_trouble = |status: &Status| {
+            let kind = ProblemKind::said_by_core(status);
+            matches!(kind, None | Some(ProblemKind::Unavailable | ProblemKind::Internal))
+        };
+        match answer {
+            Ok(answer) => {
+                let mut response = Response::new(answer);
+                if let Some(address) = self.shared.roster.address_of(owner) {
+                    name_owner(response.metadata_mut(), slot, &address);
+                }
+                Ok(response)
+            }
+            Err(mut status) => {
+                if let Some(address) = self.shared.roster.address_of(owner).filter(|_| !in_trouble(&status)) {
+                    name_owner(status.metadata_mut(), slot, &address);
+                }
+                Err(status)
+            }
         }
+    }
+
+    /// Another core was asked, and what became of the request is not known.
+    fn silent(&self, slot: Slot, core: &MemberId, status: &Status) -> Status {
         tracing::warn!(%slot, %core, code = ?status.code(), detail = status.message(), "an owner did not answer");
         ProblemKind::Unavailable
             .status("the core that owns the device's slot did not answer; look whether it was done before trying again")

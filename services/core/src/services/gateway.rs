@@ -382,7 +382,7 @@ impl GatewayService for Gateways {
         let device = claimed.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
         let here = |request| self.granted(request);
         let there = |channel, request| async move { client(channel).open_session(request).await };
-        self.routes.carry(device.slot(), request, here, there).await.map(Response::new)
+        self.routes.carry(device.slot(), request, here, there).await
     }
 
     async fn report_session(

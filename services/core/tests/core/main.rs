@@ -12,6 +12,7 @@ mod draining;
 mod eventually;
 mod faulty;
 mod moving;
+mod owners;
 mod platform;
 mod readings;
 mod refusing;

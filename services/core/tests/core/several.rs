@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use stoker_bus::InProcessBus;
-use stoker_core::{Core, CoreConfig, CoreServices, Membership};
+use stoker_core::{Core, CoreConfig, CoreServices, CoreStats, Membership};
 use stoker_domain::ownership::SlotRange;
 use stoker_domain::payload::PayloadLimits;
 use stoker_domain::ports::bus::Bus;
@@ -61,6 +61,7 @@ pub(crate) struct One {
     network: Network,
     pub(crate) portal: PortalServiceClient<Channel>,
     pub(crate) health: Health,
+    pub(crate) stats: Arc<CoreStats>,
     /// Its slots are to be handed on.
     end: CancellationToken,
     /// Its server is to end.
@@ -87,6 +88,7 @@ impl One {
         bus: Arc<dyn Bus>,
         settings: Settings,
     ) -> Self {
+        let stats = Arc::<CoreStats>::default();
         let (end, end_serving, health) = (CancellationToken::new(), CancellationToken::new(), Health::new());
         let config = CoreConfig {
             store,
@@ -101,7 +103,7 @@ impl One {
                 link: network.link(),
             },
             health: health.clone(),
-            stats: Arc::default(),
+            stats: stats.clone(),
         };
         let core = Core::start(config, end.clone()).await.unwrap();
         let (door, connections) = mpsc::channel::<DuplexStream>(16);
@@ -121,7 +123,16 @@ impl One {
         });
         tasks.spawn(async move { core.run().await.unwrap() });
         let portal = PortalServiceClient::new(network.link().to(name));
-        Self { name: name.to_owned(), network: network.clone(), portal, health, end, end_serving, tasks }
+        Self {
+            name: name.to_owned(),
+            network: network.clone(),
+            portal,
+            health,
+            stats,
+            end,
+            end_serving,
+            tasks,
+        }
     }
 
     /// How many slots it owns.

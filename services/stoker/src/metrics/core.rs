@@ -10,6 +10,10 @@ use super::count;
 pub(super) fn show(to: &mut Exposition<'_>, core: &CoreSnapshot) -> fmt::Result {
     to.gauge("core_slots", "Slots that this process owns", count(core.slots))?;
     to.gauge("core_requests_waiting", "Requests that wait for its slots", count(core.waiting))?;
+    let labels = core.answered.map(|(by, _)| [("answered", by)]);
+    let counts: Vec<_> =
+        labels.iter().zip(core.answered).map(|(labels, (_, count))| (labels as Labels<'_>, count)).collect();
+    to.counters("core_owner_requests", "Requests that only the owner of their slot answers", &counts)?;
     to.histogram("core_append_seconds", "Time of an append to history", Of::Time, &core.append)?;
     to.histogram("core_commit_seconds", "Time of a commit of a slot", Of::Time, &core.commit)?;
     to.histogram("core_commit_changes", "Rows changed in one commit", Of::Sizes, &core.commit_changes)?;
