@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use stoker_domain::AttemptResult;
-use stoker_link::Channel;
+use stoker_link::{Channel, to_owner};
 use stoker_proto::core::v1;
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
 use tokio::time::{sleep, timeout};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 use crate::outcome::Outcome;
 use crate::stats::NotifierStats;
@@ -34,7 +34,7 @@ pub(crate) async fn report(
     let mut wait = FIRST_WAIT;
     for tries in 1_u64.. {
         let mut core = core.clone();
-        let mut request = Request::new(message.clone());
+        let mut request = to_owner(message.clone());
         request.set_timeout(within);
         // Our own deadline too: a request that waits for a connection has not started core's.
         let answer = timeout(within, core.report_attempt(request)).await;

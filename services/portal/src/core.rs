@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use stoker_link::Channel;
+use stoker_link::{Channel, to_owner};
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use stoker_proto::core::v1::{self as wire};
+use stoker_proto::place::Placed;
 use stoker_proto::problem::ProblemKind;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status};
@@ -31,11 +32,12 @@ impl Core {
 
     async fn call<Q, A, F, R>(&self, message: Q, longer: Duration, send: F) -> Result<A, Problem>
     where
+        Q: Placed,
         F: FnOnce(PortalServiceClient<Channel>, Request<Q>) -> R,
         R: Future<Output = Result<Response<A>, Status>>,
     {
         let deadline = self.deadline + longer;
-        let mut request = Request::new(message);
+        let mut request = to_owner(message);
         request.set_timeout(deadline);
         if let Ok(Ok(id)) = REQUEST_ID.try_with(|id| MetadataValue::try_from(id.as_str())) {
             request.metadata_mut().insert("x-request-id", id);
