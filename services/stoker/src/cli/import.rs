@@ -189,6 +189,14 @@ fn rest(begun: bool, created: u64, failed: &[FailedLine]) -> Result<String, Fail
     Ok(format!("{so_far}}},\"created\":{created},\"failed\":{failed}}}"))
 }
 
+/// Tokens of so many devices were made and could not be shown. Going on would lose those of the next ones, too.
+fn lost(devices: usize, why: &Failure) -> Failure {
+    Failure::with_hint(
+        format!("{devices} tokens are lost, those of the devices that were made last: {why}"),
+        "`stoker device change ID --renew-token` makes a device another one",
+    )
+}
+
 impl Import {
     pub(super) async fn run(self, api: &Api, output: &Output) -> Result<(), Failure> {
         let mut parts = Parts::open(&self.file)?;
@@ -205,7 +213,8 @@ impl Import {
                 Err(failure) => break Some(failure),
             };
             // First of all: nobody can be shown them again.
-            tokens.show(std::mem::take(&mut imported.tokens))?;
+            let made = imported.tokens.len();
+            let shown = tokens.show(std::mem::take(&mut imported.tokens));
             if self.skip_existing {
                 let before = imported.failed.len();
                 imported.failed.retain(|failed| !failed.exists());
@@ -219,8 +228,11 @@ impl Import {
             lines += count;
             whole.created += imported.created;
             whole.failed.append(&mut imported.failed);
+            if let Err(failure) = shown {
+                break Some(lost(made, &failure));
+            }
         };
-        tokens.end(whole.created, &whole.failed)?;
+        let ended = tokens.end(whole.created, &whole.failed);
         if whole.failed.len() > SAID {
             let more = whole.failed.len() - SAID;
             eprintln!("and {more} lines more; --output json holds the reason of each");
@@ -237,6 +249,11 @@ impl Import {
                 )),
             });
         }
+        // Whoever does not get all of the answer is not told that it is done.
+        ended.map_err(|failure| {
+            let what = format!("all {lines} lines were worked through, and the end of the answer is lost");
+            Failure::failed(format!("{what}: {failure}"))
+        })?;
         if whole.failed.is_empty() {
             return Ok(());
         }

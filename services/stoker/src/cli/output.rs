@@ -15,6 +15,7 @@ pub(crate) struct Output {
     form: Form,
     /// Columns of the terminal; none when the output goes elsewhere, where lines are better left whole.
     width: Option<u16>,
+    to: fn() -> Box<dyn Write>,
 }
 
 impl Output {
@@ -25,7 +26,13 @@ impl Output {
     pub(crate) fn new(form: Form) -> Self {
         let terminal = io::stdout().is_terminal();
         let width = terminal.then(|| comfy_table::Table::new().width().unwrap_or(80));
-        Self { form, width }
+        Self { form, width, to: || Box::new(io::stdout().lock()) }
+    }
+
+    /// One that goes elsewhere.
+    #[cfg(test)]
+    pub(crate) fn into(form: Form, to: fn() -> Box<dyn Write>) -> Self {
+        Self { form, width: None, to }
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -34,7 +41,7 @@ impl Output {
 
     /// Writes a text as it is.
     pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
+        let mut out = (self.to)();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Deaf),

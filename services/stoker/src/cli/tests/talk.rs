@@ -1,12 +1,15 @@
 //! What goes over the wire, before a server whose answers are written down.
 
+use std::io::{self, Write};
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::parse;
-use crate::cli::{Client, Failure, perform};
+use crate::cli::output::Output;
+use crate::cli::{Client, Failure, Form, perform};
 
 /// Answers one request after the other and gives back what was asked.
 async fn server(answers: Vec<(u16, Value)>) -> (String, JoinHandle<Vec<String>>) {
@@ -22,7 +25,13 @@ async fn server(answers: Vec<(u16, Value)>) -> (String, JoinHandle<Vec<String>>)
             while !request.windows(4).any(|end| end == b"\r\n\r\n") {
                 assert!(stream.read_buf(&mut request).await.unwrap() > 0);
             }
-            asked.push(String::from_utf8(request).unwrap());
+            let text = String::from_utf8(request).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let left = length.map_or(0, |length| length.parse::<usize>().unwrap() - body.len());
+            // Or the end of the connection would reach the client before the answer.
+            stream.read_exact(&mut vec![0; left]).await.unwrap();
+            asked.push(text);
             let body = answer.to_string();
             let head =
                 format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -155,4 +164,40 @@ async fn whoever_stops_waiting_is_told_which_command_it_is() {
     let failure = perform(parse(&line).unwrap()).await.unwrap_err();
     serving.await.unwrap();
     assert!(failure.to_string().contains("stoker command show cmd-0a-12-ff --wait"), "{failure}");
+}
+
+/// Whoever read it has gone.
+struct Deaf;
+
+impl Write for Deaf {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_import_whose_tokens_nobody_reads_stops_and_says_what_is_lost() {
+    let fleet = tempfile::NamedTempFile::new().unwrap();
+    let lines: String = (0..1_500).map(|n| format!("{{\"id\":\"d-{n}\"}}\n")).collect();
+    std::fs::write(fleet.path(), lines).unwrap();
+    for (form, tokens, says) in [
+        (Form::Table, json!({"d-0": "stk_0", "d-1": "stk_1"}), "2 tokens are lost"),
+        (Form::Json, json!({"d-0": "stk_0"}), "1 tokens are lost"),
+    ] {
+        let answer = json!({"tokens": tokens, "created": 1_000, "failed": []});
+        let (address, serving) = server(vec![(200, answer)]).await;
+        let line = format!("device import {} --server {address} --token secret", fleet.path().display());
+        let Ok(Client::Device(with)) = parse(&line) else { panic!("{line}") };
+        let (api, _) = with.prepare().unwrap();
+        let output = Output::into(form, || Box::new(Deaf));
+        let failure = with.command.run(&api, &output).await.unwrap_err();
+        assert!(matches!(failure, Failure::Failed { .. }), "{failure:?}");
+        let said = failure.to_string();
+        assert!(said.contains(says) && said.contains("the first 1000 lines"), "{said}");
+        assert_eq!(serving.await.unwrap().len(), 1);
+    }
 }
