@@ -21,10 +21,14 @@ mod waiting;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use stoker_telemetry::{LogFormat, init_logs};
+
+/// What blocks a thread may take so long to end when all else has.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -177,7 +181,13 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             clap_complete::generate(shell, &mut Arguments::command(), "stoker", &mut text);
             demo::said(&String::from_utf8_lossy(&text))?;
         }
-        Command::Up(up) => runtime()?.block_on(Box::pin(up.run()))?,
+        Command::Up(up) => {
+            let runtime = runtime()?;
+            let done = runtime.block_on(Box::pin(up.run()));
+            // A store that was being opened when a signal came is left as by a kill, which it survives.
+            runtime.shutdown_timeout(GOODBYE);
+            done?;
+        }
         Command::Core(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Core))?,
         Command::Gateway(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Gateway))?,
         Command::Notifier(serve) => runtime()?.block_on(serve.run(stoker_link::Role::Notifier))?,

@@ -82,12 +82,13 @@ impl Up {
             None => data_dir::default()?,
         };
         configuration.crash.directory.get_or_insert_with(|| directory.join(crash::FOLDER));
-        let process = Process::begin("up", &configuration)?;
+        let mut process = Process::begin("up", &configuration)?;
         data_dir::check(&directory)?;
         signals::raise_file_limit();
         let ports = Ports::open(&self, &configuration, &directory).await?;
         let notifier = notifier(&configuration, &LOOPBACK)?;
-        let store = open_store(directory.clone()).await?;
+        let opening = open_store(directory.clone());
+        let Some(store) = process.prepare(opening).await? else { return process.give_up().await };
         let token_file =
             configuration.admin.token_file.clone().unwrap_or_else(|| directory.join(data_dir::TOKEN_FILE));
         let (token, made) = data_dir::admin_token(&token_file)?;
@@ -95,8 +96,8 @@ impl Up {
             tracing::info!("the administrator's token is in {}", token_file.display());
         }
         let shown = ports.shown(&token_file);
-        let mut platform =
-            Platform::start(process, store, configuration, ports, notifier, token.clone()).await?;
+        let platform = Platform::start(process, store, configuration, ports, notifier, token.clone()).await?;
+        let Some(mut platform) = platform else { return Ok(()) };
         tracing::info!("ready after {} ms: {shown}", began.elapsed().as_millis());
         if let Some(devices) = self.demo {
             platform.demo(devices, token);
@@ -122,6 +123,7 @@ struct Platform {
 }
 
 impl Platform {
+    /// `None` when a signal has come first: then all has ended.
     async fn start(
         mut process: Process,
         store: Arc<EmbeddedStore>,
@@ -129,7 +131,7 @@ impl Platform {
         ports: Ports,
         notifier: Notifier,
         token: String,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
         let (front_end, back_end) = (process.front_end(), process.back_end());
         let (health, clock, member) = (process.health.clone(), process.clock, process.member.clone());
         let bus = Arc::new(InProcessBus::new(&stoker_bus::Limits::default()));
@@ -145,7 +147,14 @@ impl Platform {
             health: health.clone(),
             stats: of_core.clone(),
         };
-        let core = Core::start(core, back_end.clone()).await.context("core could not start")?;
+        let starting = Core::start(core, back_end.clone());
+        let starting = async { starting.await.context("core could not start") };
+        let Some(core) = process.prepare(starting).await? else {
+            bus.close();
+            let ended = process.give_up().await;
+            store.close().await;
+            return ended.map(|()| None);
+        };
         let (connector, listener) = wire::network();
         process.back(
             "grpc",
@@ -203,7 +212,7 @@ impl Platform {
         let core = PortalServiceClient::new(connector.channel())
             .max_decoding_message_size(stoker_link::MESSAGE_MOST);
         process.front("portal", stoker_portal::run(portal, core, ports.http, front_end.clone()));
-        Ok(Self { store, bus, process, http, mqtt })
+        Ok(Some(Self { store, bus, process, http, mqtt }))
     }
 
     fn demo(&mut self, devices: u32, token: String) {
