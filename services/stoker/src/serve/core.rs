@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use stoker_core::{Core, CoreConfig, CoreStats, Membership};
 use stoker_domain::ownership::SlotRange;
+use stoker_domain::ports::store::StoreError;
 use stoker_link::{Answering, Incoming, WINDOW};
-use stoker_store::{CassandraError, CassandraOptions, CassandraStore};
+use stoker_store::{CassandraError, CassandraOptions, CassandraStore, TransferError};
 use stoker_telemetry::Health;
 use tonic::transport::Server;
 
@@ -41,13 +42,27 @@ fn advertised(core: &config::Core, listens: SocketAddr) -> Result<String> {
 /// Opens the store, whenever the nodes are there.
 async fn open_store(options: CassandraOptions, health: &Health) -> Result<Arc<CassandraStore>> {
     let wanted =
-        Wanted { thing: "store", what: format!("Cassandra at {}", options.contact_points.join(", ")) };
-    let opened = waiting::for_it(wanted, health, CassandraError::may_come, async || {
+        || Wanted { thing: "store", what: format!("Cassandra at {}", options.contact_points.join(", ")) };
+    let opened = waiting::for_it(wanted(), health, CassandraError::may_come, async || {
         CassandraStore::open(options.clone()).await
     });
     let store = opened.await.context("Cassandra could not be opened")?;
-    store.holds_no_half().await.context("the keyspace is not whole")?;
+    let whole = waiting::for_it(wanted(), health, may_answer, async || store.holds_no_half().await);
+    whole.await.map_err(not_whole)?;
     Ok(Arc::new(store))
+}
+
+/// Whether Cassandra may yet tell of imports: what fails is its answer, not what it says.
+fn may_answer(error: &TransferError) -> bool {
+    matches!(error, TransferError::Store { source, .. } if !matches!(source, StoreError::Corrupt(_)))
+}
+
+fn not_whole(error: TransferError) -> anyhow::Error {
+    let what = match &error {
+        TransferError::Unfinished { .. } => "the keyspace is not whole",
+        _ => "Cassandra does not tell whether the keyspace is whole",
+    };
+    anyhow::Error::from(error).context(what)
 }
 
 pub(super) async fn run(configuration: Configuration) -> Result<()> {
@@ -134,4 +149,22 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
             ready(()),
         )
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_does_not_answer_is_waited_for_and_not_called_half_imported() {
+        let away = StoreError::Failed("no node".to_owned());
+        let away = TransferError::Store { action: "look for an import that was cut off", source: away };
+        let half = TransferError::Unfinished { keyspace: "k".to_owned(), checksum: "c".to_owned() };
+        let wrong = StoreError::Corrupt("a row".to_owned());
+        let wrong = TransferError::Store { action: "look for an import that was cut off", source: wrong };
+        for (error, waits, says) in [(away, true, false), (half, false, true), (wrong, false, false)] {
+            assert_eq!(may_answer(&error), waits, "{error}");
+            assert_eq!(not_whole(error).to_string() == "the keyspace is not whole", says);
+        }
+    }
 }
