@@ -206,12 +206,12 @@ impl Process {
         let ending = async move {
             front_end.cancel();
             if !front_over {
-                died = front.await.err().or(died);
+                died = died.or(front.await.err());
             }
             back_end.cancel();
             close();
             if !back_over {
-                died = back.await.err().or(died);
+                died = died.or(back.await.err());
             }
             last.await;
             // Now, so that it can be mailed.
@@ -222,13 +222,20 @@ impl Process {
             }
             last_end.cancel();
             if !tells_over {
-                died = tells.await.err().or(died);
+                died = died.or(tells.await.err());
             }
             died
         };
-        let died = tokio::select! {
-            died = ending => died,
-            name = signals.ended() => bail!("{name} again: ended at once; what was acknowledged is stored"),
+        let mut ending = Box::pin(ending);
+        let died = loop {
+            tokio::select! {
+                died = &mut ending => break died,
+                name = signals.ended() => {
+                    bail!("{name} again: ended at once; what was acknowledged is stored")
+                }
+                // How many sessions are left is what is watched now.
+                _ = every.tick() => title.show(),
+            }
         };
         match died {
             None => {
@@ -252,6 +259,8 @@ fn watch_panics(health: Health) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -268,5 +277,42 @@ mod tests {
         let said = process.health.check_alive().unwrap_err();
         assert!(said.contains("a panic at services/stoker/src/process.rs"), "{said}");
         process.give_up().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_first_task_that_died_is_the_one_that_is_told() {
+        let mut process = Process::new("test").unwrap();
+        process.signals = Signals::none();
+        let end = process.back_end();
+        process.front("first", async { Err::<(), _>("on purpose") });
+        process.back("second", async move {
+            end.cancelled().await;
+            Err::<(), _>("what it needed is gone")
+        });
+        let died = process.run(|| {}, std::future::ready(())).await.unwrap_err();
+        assert_eq!(died.to_string(), "the task \"first\" died: on purpose");
+    }
+
+    #[tokio::test]
+    async fn the_title_is_brought_up_to_date_until_the_end() {
+        let mut process = Process::new("test").unwrap();
+        process.signals = Signals::none();
+        let shown = Arc::new(AtomicU64::new(0));
+        let (count, end) = (Arc::clone(&shown), process.front_end());
+        process.counts(move || count.fetch_add(1, Ordering::Relaxed));
+        process.back("ends it", async { Err::<(), _>("on purpose") });
+        process.front("last session", async move {
+            end.cancelled().await;
+            let before = shown.load(Ordering::Relaxed);
+            let later = async {
+                while shown.load(Ordering::Relaxed) <= before + 1 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(TITLE_EVERY * 60, later).await.expect("the title stands still");
+            Ok::<(), TaskDied>(())
+        });
+        let died = process.run(|| {}, std::future::ready(())).await.unwrap_err();
+        assert_eq!(died.to_string(), "the task \"ends it\" died: on purpose");
     }
 }

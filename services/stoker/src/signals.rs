@@ -23,6 +23,12 @@ impl Signals {
         Self(both.ok())
     }
 
+    /// None ever comes: for who is tested beside what sends some.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     /// Returns the name of the next one.
     pub(crate) async fn ended(&mut self) -> &'static str {
         let Some((terminate, interrupt)) = &mut self.0 else { return std::future::pending().await };
