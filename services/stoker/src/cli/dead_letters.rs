@@ -44,7 +44,7 @@ pub(crate) enum DeadLetters {
     #[command(after_help = LIST_EXAMPLES)]
     List {
         /// How many at most
-        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = super::input::count)]
+        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = super::input::at_least_one)]
         limit: u32,
         #[command(flatten)]
         broker: Broker,

@@ -50,11 +50,16 @@ pub(crate) fn label(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// How many items.
+/// How many items, where --all gives all.
 pub(crate) fn count(text: &str) -> Result<u32, String> {
+    at_least_one(text).map_err(|why| why + "; --all gives all")
+}
+
+/// How many items.
+pub(crate) fn at_least_one(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
-        _ => Err("a whole number from 1 on; --all gives all".to_owned()),
+        _ => Err("a whole number from 1 on".to_owned()),
     }
 }
 

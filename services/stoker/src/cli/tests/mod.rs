@@ -2,7 +2,7 @@
 
 mod talk;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 use jiff::Timestamp;
 
 use super::{Client, Failure, Form, With, alarm, attribute, command, device, event};
@@ -107,6 +107,14 @@ fn what_makes_no_sense_is_wrong_use() {
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }
+}
+
+#[test]
+fn a_count_names_no_way_out_that_there_is_not() {
+    let letters = super::dead_letters::DeadLetters::augment_subcommands(clap::Command::new("dead-letters"));
+    let refused = letters.try_get_matches_from(["dead-letters", "list", "--limit", "0"]).unwrap_err();
+    assert!(!refused.to_string().contains("--all"), "{refused}");
+    assert!(parse("device list --limit 0").unwrap_err().to_string().contains("--all gives all"));
 }
 
 #[test]
