@@ -83,6 +83,11 @@ impl Api {
         Ok(Self { client, base: format!("http://{address}/api/v1"), token: token.to_owned() })
     }
 
+    /// A request to a path below `/api/v1`, for who looks at the answer's head, too.
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+    }
+
     async fn send<T: DeserializeOwned>(&self, what: &str, request: RequestBuilder) -> Result<T> {
         let answer = request.bearer_auth(&self.token).send().await;
         let answer = answer.with_context(|| format!("failed to ask for {what}"))?;

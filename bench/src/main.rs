@@ -58,6 +58,8 @@ enum Command {
     History(run::history::History),
     /// Separate processes, and beside them bare drivers that do the same
     Beside(run::beside::Beside),
+    /// Twice the load that the platform can take: what it refuses, and what becomes of the rest
+    Overload(run::overload::Overload),
     /// How long a start takes
     Start(run::start::Start),
 }
@@ -73,6 +75,7 @@ impl Command {
             Self::Kill(kill) => kill.run(common).await,
             Self::History(history) => history.run(common).await,
             Self::Beside(beside) => beside.run(common).await,
+            Self::Overload(overload) => overload.run(common).await,
             Self::Start(start) => start.run(common).await,
         }
     }

@@ -26,7 +26,9 @@ struct Check {
 
 struct Table {
     name: &'static str,
-    head: Vec<&'static str>,
+    head: Vec<String>,
+    /// What each line is about, where they are not about numbers alone.
+    names: Vec<String>,
     lines: Vec<Vec<f64>>,
 }
 
@@ -37,6 +39,7 @@ pub(crate) struct Report {
     rows: Vec<Row>,
     tables: Vec<Table>,
     checks: Vec<Check>,
+    promises: Vec<(bool, String)>,
 }
 
 /// `1234567` as `1,234,567`.
@@ -74,6 +77,7 @@ impl Report {
             rows: Vec::new(),
             tables: Vec::new(),
             checks: Vec::new(),
+            promises: Vec::new(),
         }
     }
 
@@ -108,7 +112,19 @@ impl Report {
 
     /// Numbers over time.
     pub(crate) fn table(&mut self, name: &'static str, head: &[&'static str], lines: Vec<Vec<f64>>) {
-        self.tables.push(Table { name, head: head.to_vec(), lines });
+        let head = head.iter().map(|&head| head.to_owned()).collect();
+        self.tables.push(Table { name, head, names: Vec::new(), lines });
+    }
+
+    /// Numbers of several things, each with its name before its line.
+    pub(crate) fn named(&mut self, name: &'static str, head: Vec<String>, lines: Vec<(String, Vec<f64>)>) {
+        let (names, lines) = lines.into_iter().unzip();
+        self.tables.push(Table { name, head, names, lines });
+    }
+
+    /// A promise in a sentence, which is shown when it was not kept.
+    pub(crate) fn promise(&mut self, holds: bool, sentence: impl Into<String>) {
+        self.promises.push((holds, sentence.into()));
     }
 
     /// A promise that nothing breaks; shows some of what did.
@@ -135,7 +151,7 @@ impl Report {
 
     /// All promises were kept.
     pub(crate) fn holds(&self) -> bool {
-        self.checks.iter().all(|check| check.holds)
+        self.checks.iter().all(|check| check.holds) && self.promises.iter().all(|(holds, _)| *holds)
     }
 
     /// The report for machines.
@@ -145,7 +161,12 @@ impl Report {
         let tables: Map<String, Value> = self
             .tables
             .iter()
-            .map(|table| (table.name.to_owned(), json!({ "head": table.head, "lines": table.lines })))
+            .map(|table| {
+                (
+                    table.name.to_owned(),
+                    json!({ "head": table.head, "names": table.names, "lines": table.lines }),
+                )
+            })
             .collect();
         let checks: Vec<Value> = self
             .checks
@@ -159,6 +180,11 @@ impl Report {
                 })
             })
             .collect();
+        let promises: Vec<Value> = self
+            .promises
+            .iter()
+            .map(|(holds, sentence)| json!({ "sentence": sentence, "holds": holds }))
+            .collect();
         json!({
             "title": self.title,
             "command": command_line(),
@@ -166,6 +192,7 @@ impl Report {
             "results": results,
             "tables": tables,
             "checks": checks,
+            "promises": promises,
             "holds": self.holds(),
         })
     }
@@ -190,11 +217,14 @@ impl fmt::Display for Report {
         for table in &self.tables {
             writeln!(f, "\n{}", table.name)?;
             let width = table.head.iter().map(|head| head.chars().count() + 2).max().unwrap_or(0).max(10);
+            let first = table.names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+            write!(f, "{:first$}", "")?;
             for head in &table.head {
                 write!(f, "{head:>width$}")?;
             }
             writeln!(f)?;
-            for line in &table.lines {
+            for (index, line) in table.lines.iter().enumerate() {
+                write!(f, "{:<first$}", table.names.get(index).map_or("", String::as_str))?;
                 for number in line {
                     write!(f, "{:>width$}", figures(*number))?;
                 }
@@ -209,6 +239,12 @@ impl fmt::Display for Report {
             let (found, expected) = (grouped(*found), grouped(*expected));
             let verdict = if *holds { "holds" } else { "BROKEN" };
             writeln!(f, "{what:<names$}  {found:>12} of {expected:>12}  {verdict}")?;
+        }
+        if !self.promises.is_empty() {
+            writeln!(f)?;
+        }
+        for (holds, sentence) in &self.promises {
+            writeln!(f, "{}  {sentence}", if *holds { "holds" } else { "BROKEN" })?;
         }
         Ok(())
     }
@@ -237,5 +273,21 @@ mod tests {
         report.exactly("lost", 0, 1);
         assert!(!report.holds() && report.to_string().contains("BROKEN"));
         assert_eq!(report.json().get("holds"), Some(&json!(false)));
+    }
+
+    #[test]
+    fn a_sentence_that_is_not_so_breaks_the_run_and_is_shown() {
+        let mut report = Report::new("x");
+        report.promise(true, "this is so");
+        assert!(report.holds());
+        report.promise(false, "that is so");
+        assert!(!report.holds() && report.to_string().contains("BROKEN  that is so"));
+    }
+
+    #[test]
+    fn lines_of_a_table_may_have_names() {
+        let mut report = Report::new("x");
+        report.named("steps", vec!["p99".to_owned()], vec![("at twice the load".to_owned(), vec![12.0])]);
+        assert!(report.to_string().contains("at twice the load      12.0"), "{report}");
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod fleet;
 pub(crate) mod history;
 pub(crate) mod idle;
 pub(crate) mod kill;
+pub(crate) mod overload;
 pub(crate) mod readings;
 pub(crate) mod start;
 
