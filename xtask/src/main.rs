@@ -1,6 +1,7 @@
 //! The project's own tasks, run as `cargo xtask TASK`.
 
 mod audit;
+mod crds;
 mod install;
 mod lab;
 mod proc;
@@ -35,6 +36,8 @@ enum Task {
     Tidy,
     /// Check that the .proto files have only grown since the committed baseline
     Proto(proto_compat::Args),
+    /// Write the custom resource definitions, crds/generated, anew from their types
+    Crds,
     /// Look up the dependencies in the advisory database (needs network access to it; not part of the tests)
     Audit,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
             Task::Lab(args) => lab::run(&workspace, &runner, &args),
             Task::Tidy => tidy::run(&workspace, &runner),
             Task::Proto(args) => proto_compat::run(&workspace, args.accept),
+            Task::Crds => crds::run(&workspace, &runner),
             Task::Audit => audit::run(&workspace, &runner),
         }
     });
