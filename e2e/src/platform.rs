@@ -239,6 +239,12 @@ impl Platform {
         self.directory.path().join("data")
     }
 
+    /// True when it is one process, and what that keeps in memory goes with it.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        matches!(self.runs, Runs::One(_))
+    }
+
     /// A place for the test's own files, gone with the platform.
     #[must_use]
     pub fn scratch(&self) -> &Path {
