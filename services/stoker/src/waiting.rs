@@ -5,7 +5,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use stoker_domain::pause::Backoff;
-use stoker_telemetry::Health;
+use stoker_telemetry::{Health, chain};
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(5);
@@ -54,20 +54,6 @@ pub(crate) async fn for_it<T, E: Error>(
         }
         tokio::time::sleep(backoff.next(getrandom::u32().unwrap_or(u32::MAX))).await;
     }
-}
-
-/// With all that caused it, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut said = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !said.ends_with(&text) {
-            said = format!("{said}: {text}");
-        }
-        source = error.source();
-    }
-    said
 }
 
 #[cfg(test)]

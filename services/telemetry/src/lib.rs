@@ -1,5 +1,6 @@
 //! Logs, metrics, health and the private port: the same in every service.
 
+mod chain;
 mod clock;
 mod crash;
 mod expose;
@@ -10,6 +11,7 @@ mod process;
 mod supervisor;
 pub mod trace;
 
+pub use chain::chain;
 pub use clock::Clock;
 pub use crash::{CrashConfig, Crashes};
 pub use expose::{Exposition, Labels, Of};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stoker_domain::ports::bus::BusError;
+use stoker_telemetry::chain;
 
 use super::config::BrokerUrl;
 
@@ -114,24 +115,10 @@ impl RabbitError {
                 | Self::Conflict { .. }
         )
     }
-
-    /// With all that caused it, in one line.
-    pub(super) fn chain(&self) -> String {
-        let mut said = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            let text = error.to_string();
-            if !said.ends_with(&text) {
-                said = format!("{said}: {text}");
-            }
-            source = error.source();
-        }
-        said
-    }
 }
 
 impl From<RabbitError> for BusError {
     fn from(error: RabbitError) -> Self {
-        Self::Unavailable(error.chain())
+        Self::Unavailable(chain(&error))
     }
 }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use stoker_domain::ports::bus::Activity;
 use stoker_proto::convert::bus::activity_to_bus;
+use stoker_telemetry::chain;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -161,7 +162,7 @@ impl FeedTask {
                 () = closing.cancelled() => return,
                 () = link.lost().cancelled() => {}
                 result = self.serve(&link) => if let Err(error) = result {
-                    link.cut(error.chain());
+                    link.cut(chain(&error));
                 },
             }
         }

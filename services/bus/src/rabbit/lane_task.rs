@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation};
+use stoker_telemetry::chain;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +74,7 @@ impl LaneTask {
             let channel = match open(&link).await {
                 Ok(channel) => channel,
                 Err(error) => {
-                    link.cut(error.chain());
+                    link.cut(chain(&error));
                     continue;
                 }
             };

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use stoker_domain::ports::bus::BusError;
+use stoker_telemetry::chain;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,7 @@ impl Keeper {
             match join(&connector, &config, role).await {
                 Ok(link) => break Arc::new(link),
                 Err(error) if error.is_final() || Instant::now() >= deadline => return Err(error),
-                Err(error) => tracing::warn!(error = error.chain(), "failed to join the bus, trying again"),
+                Err(error) => tracing::warn!(error = chain(&error), "failed to join the bus, trying again"),
             }
             backoff.pause().await;
         };
@@ -125,7 +126,7 @@ async fn again(
         match join(connector, config, role).await {
             Ok(link) => return link,
             Err(error) => {
-                let error = error.chain();
+                let error = chain(&error);
                 tracing::warn!(connection = role, error, "failed to join the bus, trying again");
                 links.send_replace(State { link: None, why: error });
             }

@@ -9,6 +9,7 @@ use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use stoker_domain::ports::bus::BusError;
+use stoker_telemetry::chain;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +64,7 @@ pub(super) type Attach =
 async fn attached(attach: Attach, link: Arc<Link>) -> Result<Subscription, RabbitError> {
     let attached = attach(Arc::clone(&link)).await;
     if let Err(error) = &attached {
-        link.cut(format!("failed to subscribe: {}", error.chain()));
+        link.cut(format!("failed to subscribe: {}", chain(&error)));
     }
     attached
 }
@@ -148,7 +149,7 @@ impl Puller {
                             return Some(Pulled::Attached);
                         }
                         Some(Err(error)) => {
-                            tracing::warn!(error = error.chain(), "failed to subscribe, trying again");
+                            tracing::warn!(error = chain(&error), "failed to subscribe, trying again");
                             self.again();
                         }
                         None => {
