@@ -17,7 +17,7 @@ pub use dial::{Dial, Dialed, Link, NoConnection, Wire, tcp};
 pub use incoming::{Accepted, Incoming};
 pub use owner::{name_owner, to_owner};
 pub use role::{Caller, Role};
-pub use tls::{Tls, TlsError, TlsFiles};
+pub use tls::{Tls, TlsError, TlsFiles, pem_certificates, read_pem};
 
 /// The greatest gRPC message in either direction: a batch of readings of many small packets, or one page of a list.
 pub const MESSAGE_MOST: usize = 64 * 1024 * 1024;

@@ -9,6 +9,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use stoker_link::{pem_certificates, read_pem};
 
 /// The PEM files of one section of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Files {
             (Some(cert), Some(key)) => {
                 let chain = certificates(&format!("{section}.cert"), cert)?;
                 let name = format!("{section}.key");
-                let private = PrivateKeyDer::from_pem_slice(&read(&name, key)?);
+                let private = PrivateKeyDer::from_pem_slice(&read_pem(&name, key)?);
                 let private = private.map_err(|error| wrong(&name, key, error))?;
                 let mutual = builder.with_client_auth_cert(chain, private);
                 mutual.map_err(|error| wrong(&name, key, format!("with {section}.cert: {error}")))?
@@ -80,22 +81,12 @@ impl Files {
     }
 }
 
-fn read(name: &str, path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("failed to read {name} {}", path.display()))
-}
-
 fn wrong(name: &str, path: &Path, why: impl Display) -> anyhow::Error {
     anyhow::anyhow!("{name} {} cannot be used: {why}", path.display())
 }
 
 fn certificates(name: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let pem = read(name, path)?;
-    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(|error| wrong(name, path, error))?;
-    if found.is_empty() {
-        return Err(wrong(name, path, "it holds no certificate"));
-    }
-    Ok(found)
+    Ok(pem_certificates(name, path, &read_pem(name, path)?)?)
 }
 
 #[cfg(test)]
@@ -115,6 +106,7 @@ mod tests {
         let good = path("good.crt", &signed.cert.pem());
         let key = path("good.key", &signed.signing_key.serialize_pem());
         let (foreign, text) = (path("other.key", &other.signing_key.serialize_pem()), path("text", "no PEM"));
+        let long = path("long", &signed.cert.pem().repeat(2_000));
         let files = |ca: &Option<PathBuf>, cert: &Option<PathBuf>, key: &Option<PathBuf>| Files {
             section: "bus",
             ca: ca.clone(),
@@ -127,6 +119,7 @@ mod tests {
         for (files, says) in [
             (files(&nowhere, &None, &None), "failed to read bus.ca"),
             (files(&text, &None, &None), "it holds no certificate"),
+            (files(&long, &None, &None), "it has more than"),
             (files(&good, &good, &None), "bus.cert and bus.key belong together"),
             (files(&good, &None, &key), "bus.cert and bus.key belong together"),
             (files(&good, &text, &key), "bus.cert"),

@@ -39,7 +39,7 @@ pub enum TlsError {
     #[error("failed to read {key} {}: {source}", path.display())]
     Read {
         /// Of the configuration.
-        key: &'static str,
+        key: String,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -49,7 +49,7 @@ pub enum TlsError {
     #[error("{key} {} cannot be used: {reason}", path.display())]
     Content {
         /// Of the configuration.
-        key: &'static str,
+        key: String,
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -65,25 +65,34 @@ pub(super) struct Texts {
     ca: Vec<u8>,
 }
 
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+/// Reads a PEM file that the configuration names by `key`: no more of it than such a file can have.
+///
+/// # Errors
+/// [`TlsError`] names key and file.
+pub fn read_pem(key: &str, path: &Path) -> Result<Vec<u8>, TlsError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(path)?.take(BYTES_MOST + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|source| TlsError::Read { key, path: path.to_owned(), source })?;
+    let bytes =
+        read().map_err(|source| TlsError::Read { key: key.to_owned(), path: path.to_owned(), source })?;
     if bytes.len() as u64 > BYTES_MOST {
         return Err(content(key, path, format!("it has more than {BYTES_MOST} bytes")));
     }
     Ok(bytes)
 }
 
-fn content(key: &'static str, path: &Path, reason: impl ToString) -> TlsError {
-    TlsError::Content { key, path: path.to_owned(), reason: reason.to_string() }
+fn content(key: &str, path: &Path, reason: impl ToString) -> TlsError {
+    TlsError::Content { key: key.to_owned(), path: path.to_owned(), reason: reason.to_string() }
 }
 
-fn certificates(
-    key: &'static str,
+/// The certificates in what was read of a file.
+///
+/// # Errors
+/// [`TlsError`] names key and file where there is none, or one that cannot be read.
+pub fn pem_certificates(
+    key: &str,
     path: &Path,
     pem: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -99,23 +108,23 @@ fn certificates(
 impl Texts {
     pub(super) fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         Ok(Self {
-            cert: read("tls.cert", &files.cert)?,
-            key: read("tls.key", &files.key)?,
-            ca: read("tls.ca", &files.ca)?,
+            cert: read_pem("tls.cert", &files.cert)?,
+            key: read_pem("tls.key", &files.key)?,
+            ca: read_pem("tls.ca", &files.ca)?,
         })
     }
 
     /// Only the newest TLS, as both ends are ours. Nothing is resumed: connections are few and last, and each is to be
     /// verified.
     pub(super) fn configs(&self, files: &TlsFiles) -> Result<Configs, TlsError> {
-        let chain = certificates("tls.cert", &files.cert, &self.cert)?;
+        let chain = pem_certificates("tls.cert", &files.cert, &self.cert)?;
         // Without one it would be refused wherever it came.
         Role::of(&chain[0]).map_err(|what| content("tls.cert", &files.cert, format!("it holds {what}")))?;
         let key = || {
             PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| content("tls.key", &files.key, error))
         };
         let mut roots = RootCertStore::empty();
-        for certificate in certificates("tls.ca", &files.ca, &self.ca)? {
+        for certificate in pem_certificates("tls.ca", &files.ca, &self.ca)? {
             roots.add(certificate).map_err(|error| content("tls.ca", &files.ca, error))?;
         }
         let (roots, provider): (_, Arc<CryptoProvider>) =

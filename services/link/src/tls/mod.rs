@@ -20,7 +20,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::dial::connect;
 use crate::{Caller, Dial, Role, Wire};
 use files::Texts;
-pub use files::{TlsError, TlsFiles};
+pub use files::{TlsError, TlsFiles, pem_certificates, read_pem};
 
 /// Files are looked at again for a new connection, at most so often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
