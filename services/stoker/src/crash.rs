@@ -13,8 +13,11 @@ pub(crate) const FOLDER: &str = "crashes";
 
 /// Reports every panic from now on.
 pub(crate) fn watch(service: &str, member: &MemberId, configuration: &Configuration) -> Arc<Crashes> {
+    let named = configuration.crash.directory.clone().map(|directory| (directory, None));
+    let (directory, owner) = named.unwrap_or_else(default);
     let crashes = Crashes::new(CrashConfig {
-        directory: configuration.crash.directory.clone().unwrap_or_else(default),
+        directory,
+        owner,
         service: service.to_owned(),
         instance: member.to_string(),
         version: env!("CARGO_PKG_VERSION"),
@@ -23,10 +26,32 @@ pub(crate) fn watch(service: &str, member: &MemberId, configuration: &Configurat
     crashes
 }
 
-/// What systemd gives to a service; without it, a folder among those that come and go.
-fn default() -> PathBuf {
+/// What systemd gives to a service; without it, a directory of this user among those that come and go, where somebody else
+/// may have been first.
+fn default() -> (PathBuf, Option<u32>) {
     match std::env::var_os("STATE_DIRECTORY").filter(|directory| !directory.is_empty()) {
-        Some(directory) => PathBuf::from(directory).join(FOLDER),
-        None => std::env::temp_dir().join("stoker").join(FOLDER),
+        Some(directory) => (PathBuf::from(directory).join(FOLDER), None),
+        None => {
+            let user = user();
+            (std::env::temp_dir().join(format!("stoker-{user}")), Some(user))
+        }
+    }
+}
+
+/// Who this process acts as. When the system does not say, nobody: then no directory is theirs.
+fn user() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    ids.split_whitespace().nth(1).and_then(|id| id.parse().ok()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn the_user_is_who_owns_what_this_process_makes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(super::user(), file.path().metadata().unwrap().uid());
     }
 }

@@ -26,6 +26,9 @@ const EVERY: Duration = Duration::from_secs(60);
 pub struct CrashConfig {
     /// The directory; it is made when it is not there.
     pub directory: PathBuf,
+    /// The user of this id, when the directory is among those of others, as in `/tmp`: it is used only while it is theirs
+    /// alone.
+    pub owner: Option<u32>,
     /// What the process is, such as `core`.
     pub service: String,
     /// Which of them: the member's id.
@@ -51,7 +54,7 @@ impl Crashes {
     #[must_use]
     pub fn new(config: CrashConfig) -> Arc<Self> {
         Arc::new(Self {
-            shelf: Shelf::new(config.directory.clone()),
+            shelf: Shelf::new(config.directory.clone(), config.owner),
             config,
             began: (Instant::now(), SystemTime::now()),
             panics: AtomicU64::new(0),
@@ -154,7 +157,7 @@ mod tests {
 
     fn crashes(directory: PathBuf) -> Arc<Crashes> {
         let (service, instance) = ("core".to_owned(), "m1".to_owned());
-        Crashes::new(CrashConfig { directory, service, instance, version: "0.0.0-test" })
+        Crashes::new(CrashConfig { directory, owner: None, service, instance, version: "0.0.0-test" })
     }
 
     #[test]
