@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use stoker_domain::model::MemberId;
 use stoker_telemetry::{
-    Clock, Crashes, Health, LogFormat, Supervisor, TaskDied, TraceStats, init_logs, init_logs_and_traces,
+    Clock, Crashes, Health, LogFormat, OtlpConfig, Supervisor, TaskDied, TraceExport, TraceStats, init_logs,
+    init_logs_and_traces,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Configuration;
+use crate::config::{Configuration, STANDARD};
 use crate::crash;
 use crate::crash_mail::CrashMail;
 use crate::metrics::Metrics;
@@ -64,9 +65,10 @@ impl Process {
             init_logs(LogFormat::Auto, LOGGED);
             return Ok(process);
         };
-        let export = init_logs_and_traces(LogFormat::Auto, LOGGED, &otlp, env!("CARGO_PKG_VERSION"))?;
-        process.traces = Some(export.stats());
-        process.last.run("traces", export.run(process.last_end.clone()));
+        if let Some(export) = traces(&otlp)? {
+            process.traces = Some(export.stats());
+            process.last.run("traces", export.run(process.last_end.clone()));
+        }
         Ok(process)
     }
 
@@ -247,6 +249,20 @@ impl Process {
     }
 }
 
+/// Begins to log, and to tell of spans. An address that was not given to us alone may be for programs that can more: then
+/// there are no traces.
+fn traces(otlp: &OtlpConfig) -> Result<Option<TraceExport>> {
+    match init_logs_and_traces(LogFormat::Auto, LOGGED, otlp, env!("CARGO_PKG_VERSION")) {
+        Ok(export) => Ok(Some(export)),
+        Err(error) if otlp.named == STANDARD => {
+            init_logs(LogFormat::Auto, LOGGED);
+            tracing::warn!(%error, "there are no traces");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A panic anywhere is an error that nobody has handled, whoever joins the task: the process says that it is not healthy.
 fn watch_panics(health: Health) {
     let before = std::panic::take_hook();
@@ -277,6 +293,23 @@ mod tests {
         let said = process.health.check_alive().unwrap_err();
         assert!(said.contains("a panic at services/stoker/src/process.rs"), "{said}");
         process.give_up().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_was_named_for_all_programs_keeps_none_from_starting() {
+        let otlp = |named, endpoint: &str| OtlpConfig {
+            endpoint: endpoint.to_owned(),
+            named,
+            sample_ratio: 0.0,
+            service: "stoker-core".to_owned(),
+            instance: "m1".to_owned(),
+        };
+        for endpoint in ["https://collector:4317", "http://no host"] {
+            assert!(traces(&otlp(STANDARD, endpoint)).unwrap().is_none());
+            let key = "telemetry.otlp.endpoint";
+            let Err(error) = traces(&otlp(key, endpoint)) else { panic!("{endpoint} is taken") };
+            assert!(error.to_string().starts_with(key), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use stoker_link::TlsFiles;
 
 use crate::outward::Files;
+pub(crate) use telemetry::STANDARD;
 
 /// Everything that can be configured. An unknown key is an error that names it.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -7,7 +7,9 @@ use stoker_domain::model::MemberId;
 use stoker_telemetry::OtlpConfig;
 
 /// What all programs with OpenTelemetry take their collector's address from.
-const STANDARD: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+pub(crate) const STANDARD: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// What names it for us alone.
+const KEY: &str = "telemetry.otlp.endpoint";
 /// One trace in a hundred: readings come by the hundred thousand.
 const RATIO: f64 = 0.01;
 
@@ -47,8 +49,11 @@ impl Otlp {
     /// Where this process's spans go; nowhere unless it is said here or in the standard variable.
     pub(crate) fn config(&self, service: &str, member: &MemberId) -> Option<OtlpConfig> {
         let standard = || std::env::var(STANDARD).ok().filter(|endpoint| !endpoint.is_empty());
+        let ours = self.endpoint.clone().map(|endpoint| (KEY, endpoint));
+        let (named, endpoint) = ours.or_else(|| Some((STANDARD, standard()?)))?;
         Some(OtlpConfig {
-            endpoint: self.endpoint.clone().or_else(standard)?,
+            endpoint,
+            named,
             sample_ratio: self.sample_ratio.unwrap_or(RATIO),
             service: format!("stoker-{service}"),
             instance: member.to_string(),

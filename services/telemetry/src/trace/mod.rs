@@ -37,6 +37,8 @@ pub const LINKS_MOST: usize = 32;
 pub struct OtlpConfig {
     /// The collector, `http://host:port`, spoken to by gRPC.
     pub endpoint: String,
+    /// What has given the address, for errors: a key of the configuration, or a variable.
+    pub named: &'static str,
     /// The share of traces that are kept, 0 to 1. Whoever calls with a context of their own has decided for us.
     pub sample_ratio: f64,
     /// What this process is to the reader of a trace, such as `stoker-core`.
@@ -50,12 +52,22 @@ pub struct OtlpConfig {
 pub enum TraceError {
     /// The address is none that we can speak to.
     #[error(
-        "telemetry.otlp.endpoint: {0:?} is no address such as http://127.0.0.1:4317; of a collector that is spoken to by TLS put one beside this process that is not"
+        "{named}: {endpoint:?} is no address such as http://127.0.0.1:4317; of a collector that is spoken to by TLS put one beside this process that is not"
     )]
-    Endpoint(String),
+    Endpoint {
+        /// What has given it.
+        named: &'static str,
+        /// The address.
+        endpoint: String,
+    },
     /// The exporter could not be made.
-    #[error("failed to set up the export of traces: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    #[error("{named}: failed to set up the export of traces: {source}")]
+    Exporter {
+        /// What has given the address.
+        named: &'static str,
+        /// Why not.
+        source: opentelemetry_otlp::ExporterBuildError,
+    },
 }
 
 /// Makes the layer that listens to spans, and what exports them. To be called within a runtime.
@@ -70,12 +82,14 @@ where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
     let host = config.endpoint.strip_prefix("http://").filter(|host| !host.is_empty());
-    host.ok_or_else(|| TraceError::Endpoint(config.endpoint.clone()))?;
+    let named = config.named;
+    host.ok_or_else(|| TraceError::Endpoint { named, endpoint: config.endpoint.clone() })?;
     let mut exporter = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(config.endpoint.clone())
         .with_timeout(EXPORT_WITHIN)
-        .build()?;
+        .build()
+        .map_err(|source| TraceError::Exporter { named, source })?;
     let resource = Resource::builder()
         .with_service_name(config.service.clone())
         .with_attribute(KeyValue::new("service.version", version))
