@@ -1,4 +1,5 @@
-//! Opening the ports: before anything else, so that a taken one costs nothing.
+//! Opening the ports. What is configured of them is checked before anything else; `stoker up` and a portal open them then,
+//! too, so that a taken one costs nothing, a gateway and a core when what they need is there.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -7,12 +8,22 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use stoker_domain::model::OrganizationId;
 use stoker_gateway::{Listener, TlsConfig};
+use stoker_link::read_pem;
 use tokio::net::TcpListener;
 
 use crate::config::{Gateway, SecureDoor};
 
 /// In place of an address: nowhere.
 const OFF: &str = "off";
+
+/// Refuses what can be no address of a port, whether or not it can be opened now.
+pub(crate) fn check(what: &str, by: &str, address: &str) -> Result<()> {
+    let parts = address.rsplit_once(':');
+    if parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+        return Ok(());
+    }
+    bail!("{address:?} is no address to listen for {what} on; {by} takes an address such as 127.0.0.1:1883")
+}
 
 /// Opens a port. `by` says how another address is given.
 pub(crate) async fn open(what: &str, by: &str, address: &str) -> Result<(TcpListener, SocketAddr)> {
@@ -52,34 +63,73 @@ pub(crate) struct Defaults<'a> {
     pub(crate) certificates: Option<&'a Path>,
 }
 
-impl Doors {
-    /// Opens all that are configured.
+/// Doors that are configured, with their certificates, and not open yet.
+pub(crate) struct Closed {
+    mqtt: String,
+    mqtts: Option<(String, TlsConfig)>,
+    /// An address, and whether somebody has asked for it.
+    ws: Option<(String, bool)>,
+    wss: Option<(String, TlsConfig)>,
+}
+
+const MQTT: (&str, &str) = ("MQTT", "--mqtt (gateway.mqtt.listen)");
+const MQTTS: (&str, &str) = ("MQTT over TLS", "--mqtts (gateway.mqtts.listen)");
+const WS: (&str, &str) = ("MQTT over WebSocket", "--ws (gateway.ws.listen)");
+const WSS: (&str, &str) = ("MQTT over WebSocket over TLS", "--wss (gateway.wss.listen)");
+
+impl Closed {
+    /// Reads all that is configured.
+    ///
+    /// # Errors
+    /// Names the address or the file, and the way out.
+    pub(crate) fn read(gateway: &Gateway, defaults: &Defaults<'_>) -> Result<Self> {
+        let checked = |(what, by): (&str, &str), address: &str| -> Result<String> {
+            check(what, by, address)?;
+            Ok(address.to_owned())
+        };
+        let secure = |of, name: &str, door: &SecureDoor| -> Result<Option<(String, TlsConfig)>> {
+            let Some(address) = &door.listen else { return Ok(None) };
+            Ok(Some((checked(of, address)?, tls(name, door, defaults.certificates)?)))
+        };
+        let ws = match (gateway.ws.listen.as_deref(), defaults.ws) {
+            (Some(OFF), _) | (None, None) => None,
+            (Some(address), _) => Some((checked(WS, address)?, true)),
+            (None, Some(address)) => Some((address.to_owned(), false)),
+        };
+        Ok(Self {
+            mqtt: checked(MQTT, gateway.mqtt.listen.as_deref().unwrap_or(defaults.mqtt))?,
+            mqtts: secure(MQTTS, "mqtts", &gateway.mqtts)?,
+            ws,
+            wss: secure(WSS, "wss", &gateway.wss)?,
+        })
+    }
+
+    /// Opens all of them.
     ///
     /// # Errors
     /// Names the port and the way out.
-    pub(crate) async fn open(gateway: &Gateway, defaults: &Defaults<'_>) -> Result<Self> {
-        let address = gateway.mqtt.listen.as_deref().unwrap_or(defaults.mqtt);
-        let (listener, mqtt) = open("MQTT", "--mqtt (gateway.mqtt.listen)", address).await?;
+    pub(crate) async fn open(self) -> Result<Doors> {
+        let (listener, mqtt) = open(MQTT.0, MQTT.1, &self.mqtt).await?;
         let mut doors =
-            Self { listeners: vec![Listener::Mqtt(listener)], mqtt, urls: vec![format!("mqtt://{mqtt}")] };
-        if let Some(address) = &gateway.mqtts.listen {
-            let (listener, address) =
-                open("MQTT over TLS", "--mqtts (gateway.mqtts.listen)", address).await?;
-            let tls = tls("mqtts", &gateway.mqtts, defaults.certificates)?;
+            Doors { listeners: vec![Listener::Mqtt(listener)], mqtt, urls: vec![format!("mqtt://{mqtt}")] };
+        if let Some((address, tls)) = self.mqtts {
+            let (listener, address) = open(MQTTS.0, MQTTS.1, &address).await?;
             doors.add(Listener::Mqtts(listener, tls), format!("mqtts://{address}"));
         }
-        if let Some((listener, address)) = open_ws(gateway.ws.listen.as_deref(), defaults.ws).await? {
+        if let Some((address, asked)) = self.ws
+            && let Some((listener, address)) = open_ws(&address, asked).await?
+        {
             doors.add(Listener::Ws(listener), format!("ws://{address}/mqtt"));
         }
-        if let Some(address) = &gateway.wss.listen {
-            let what = "MQTT over WebSocket over TLS";
-            let (listener, address) = open(what, "--wss (gateway.wss.listen)", address).await?;
-            let tls = tls("wss", &gateway.wss, defaults.certificates)?;
+        if let Some((address, tls)) = self.wss {
+            let (listener, address) = open(WSS.0, WSS.1, &address).await?;
             doors.add(Listener::Wss(listener, tls), format!("wss://{address}/mqtt"));
         }
         Ok(doors)
     }
+}
 
+impl Doors {
     fn add(&mut self, listener: Listener, url: String) {
         self.listeners.push(listener);
         self.urls.push(url);
@@ -88,37 +138,33 @@ impl Doors {
 
 /// The port for WebSocket. One that nobody has asked for, and that something else has, is no reason not to start: it is
 /// a common one, and most devices come by TCP.
-async fn open_ws(asked: Option<&str>, default: Option<&str>) -> Result<Option<(TcpListener, SocketAddr)>> {
-    const WHAT: &str = "MQTT over WebSocket";
-    const BY: &str = "--ws (gateway.ws.listen)";
-    match (asked, default) {
-        (Some(OFF), _) | (None, None) => Ok(None),
-        (Some(address), _) => open(WHAT, BY, address).await.map(Some),
-        (None, Some(address)) => match open(WHAT, BY, address).await {
-            Ok(opened) => Ok(Some(opened)),
-            Err(error) => {
-                tracing::warn!("{error:#}, or `--ws off`; going on without");
-                Ok(None)
-            }
-        },
+async fn open_ws(address: &str, asked: bool) -> Result<Option<(TcpListener, SocketAddr)>> {
+    match open(WS.0, WS.1, address).await {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if !asked => {
+            tracing::warn!("{error:#}, or `--ws off`; going on without");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
-}
-
-fn read(what: &str, path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("failed to read the {what} {}", path.display()))
 }
 
 /// The TLS of `gateway.mqtts` or `gateway.wss`.
 fn tls(name: &str, door: &SecureDoor, directory: Option<&Path>) -> Result<TlsConfig> {
     let (certificate, key) = match (&door.cert, &door.key, directory) {
-        (Some(certificate), Some(key), _) => (read("certificate", certificate)?, read("private key", key)?),
+        (Some(certificate), Some(key), _) => (
+            read_pem(&format!("gateway.{name}.cert"), certificate)?,
+            read_pem(&format!("gateway.{name}.key"), key)?,
+        ),
         (None, None, Some(directory)) => self_signed(name, directory)?,
         (None, None, None) => bail!("gateway.{name}.listen needs gateway.{name}.cert and gateway.{name}.key"),
         _ => bail!("gateway.{name}.cert and gateway.{name}.key belong together: give both or neither"),
     };
-    let ca = door.client_ca.as_deref().map(|path| read("client CA", path)).transpose()?;
+    let ca = format!("gateway.{name}.client_ca");
+    let ca = door.client_ca.as_deref().map(|path| read_pem(&ca, path)).transpose()?;
     let client_ca = ca.as_deref().map(|ca| (ca, OrganizationId::default_organization()));
-    Ok(TlsConfig::from_pem(&certificate, &key, client_ca)?)
+    TlsConfig::from_pem(&certificate, &key, client_ca)
+        .with_context(|| format!("gateway.{name} cannot be used"))
 }
 
 /// A certificate of our own making, for trying out. It stays the same over starts, so that devices may pin it, and is
@@ -135,5 +181,49 @@ fn self_signed(name: &str, directory: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
         "no certificate is configured (gateway.{name}.cert and .key): devices are shown a self-signed one, {}",
         certificate.display()
     );
-    Ok((read("certificate", &certificate)?, read("private key", &key)?))
+    Ok((read_pem("the certificate", &certificate)?, read_pem("the private key", &key)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_configured_wrongly_is_found_before_anything_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (cert, key) =
+            (path("a.crt", &signed.cert.pem()), path("a.key", &signed.signing_key.serialize_pem()));
+        let text = path("text", "no PEM");
+        let defaults = Defaults { mqtt: "0.0.0.0:1883", ws: None, certificates: None };
+        let read = |change: &dyn Fn(&mut Gateway)| {
+            let mut gateway = Gateway::default();
+            gateway.mqtts.listen = Some("127.0.0.1:8883".to_owned());
+            (gateway.mqtts.cert, gateway.mqtts.key) = (Some(cert.clone()), Some(key.clone()));
+            change(&mut gateway);
+            Closed::read(&gateway, &defaults).map(drop).map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(read(&|_| {}), Ok(()));
+        for (change, says) in [
+            (
+                &(|gateway: &mut Gateway| gateway.mqtts.cert = None) as &dyn Fn(&mut Gateway),
+                "belong together",
+            ),
+            (&|gateway| gateway.mqtts.cert = Some("/nowhere".into()), "failed to read gateway.mqtts.cert"),
+            (&|gateway| gateway.mqtts.key = Some(text.clone()), "private key"),
+            (&|gateway| gateway.mqtts.client_ca = Some(text.clone()), "client CA"),
+            (&|gateway| gateway.mqtts.listen = Some("8883".to_owned()), "gateway.mqtts.listen"),
+            (&|gateway| gateway.mqtt.listen = Some("127.0.0.1:mqtt".to_owned()), "gateway.mqtt.listen"),
+            (&|gateway| gateway.ws.listen = Some(":8083".to_owned()), "gateway.ws.listen"),
+            (&|gateway| gateway.wss.listen = Some("a:1".to_owned()), "gateway.wss.cert"),
+        ] {
+            let said = read(change).unwrap_err();
+            assert!(said.contains(says), "{says}: {said}");
+        }
+    }
 }

@@ -19,11 +19,12 @@ use super::{
     private_port, tls, waiting,
 };
 use crate::config::{self, Configuration};
-use crate::listen::open;
+use crate::listen::{self, open};
 use crate::metrics::Metrics;
 use crate::parts::{cassandra_options, settings};
 
 const LISTEN: &str = "0.0.0.0:7400";
+const LISTENS: (&str, &str) = ("cores and their clients", "core.listen");
 /// Open requests may take so long to end at the end.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -36,6 +37,19 @@ fn advertised(core: &config::Core, listens: SocketAddr) -> Result<String> {
              address that the other services reach, such as 10.0.0.7:7400"
         ),
         None => Ok(listens.to_string()),
+    }
+}
+
+/// Says now what would otherwise be found out only once Cassandra and RabbitMQ are there.
+fn check(core: &config::Core, listen: &str) -> Result<()> {
+    listen::check(LISTENS.0, LISTENS.1, listen)?;
+    match (&core.advertise, listen.parse()) {
+        (Some(address), _) if !address.contains(':') => {
+            bail!("core.advertise: {address:?} is no address such as core-1:7400")
+        }
+        (None, Ok(listens)) => advertised(core, listens).map(drop),
+        // Where a name is, is seen when it is listened on.
+        _ => Ok(()),
     }
 }
 
@@ -72,6 +86,8 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         Some(slots) => slots.parse::<SlotRange>().context("core.slots is wrong")?,
         None => SlotRange::ALL,
     };
+    let listen = of_core.listen.as_deref().unwrap_or(LISTEN);
+    check(of_core, listen)?;
     let options = cassandra_options(&configuration.cassandra)?;
     let bus = bus_config(&process, &configuration, Role::Core)?;
     let tls = tls(&configuration)?;
@@ -90,8 +106,7 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let _first = opened.set(Arc::clone(&store));
     keep_bus(&mut process, &bus, driver);
     // Not before, or callers would wait for a core that itself waits.
-    let (listener, address) =
-        open("cores and their clients", "core.listen", of_core.listen.as_deref().unwrap_or(LISTEN)).await?;
+    let (listener, address) = open(LISTENS.0, LISTENS.1, listen).await?;
     let advertised = advertised(of_core, address)?;
     let calls = link.stats().clone();
     let shard = of_core.shard.as_deref().map(|shard| format!("{shard}/")).unwrap_or_default();
@@ -154,6 +169,26 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_core_that_nobody_could_reach_is_told_so_before_it_waits_for_anybody() {
+        let said = |listen: &str, advertise: Option<&str>| {
+            let core =
+                config::Core { advertise: advertise.map(ToOwned::to_owned), ..config::Core::default() };
+            check(&core, listen).map_err(|error| error.to_string())
+        };
+        assert_eq!(said("10.0.0.7:7400", None), Ok(()));
+        assert_eq!(said("core-1:7400", None), Ok(()));
+        assert_eq!(said(LISTEN, Some("core-1:7400")), Ok(()));
+        for (listen, advertise, says) in [
+            (LISTEN, None, "core.advertise is not configured"),
+            ("[::]:7400", None, "core.advertise is not configured"),
+            (LISTEN, Some("core-1"), "core.advertise"),
+            ("7400", Some("core-1:7400"), "core.listen"),
+        ] {
+            assert!(said(listen, advertise).unwrap_err().contains(says), "{listen}");
+        }
+    }
 
     #[test]
     fn a_database_that_does_not_answer_is_waited_for_and_not_called_half_imported() {

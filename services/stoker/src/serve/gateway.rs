@@ -15,7 +15,7 @@ use super::{
     tls,
 };
 use crate::config::Configuration;
-use crate::listen::{Defaults, Doors};
+use crate::listen::{Closed, Defaults};
 use crate::metrics::Metrics;
 use crate::parts::drain;
 use crate::signals;
@@ -25,6 +25,8 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let cores = cores(&configuration.gateway.cores, "gateway.cores")?;
     let link = link(tls(&configuration)?.as_ref());
     let bus = bus_config(&process, &configuration, Role::Gateway)?;
+    let defaults = Defaults { mqtt: "0.0.0.0:1883", ws: None, certificates: None };
+    let doors = Closed::read(&configuration.gateway, &defaults)?;
     let (stats, joined) = (Arc::new(GatewayStats::default()), Late::default());
     let metrics = Metrics::of_gateway(stats.clone(), bus_numbers(&joined), link.stats());
     let private = private_port(&mut process, &configuration, metrics, "core").await?;
@@ -33,8 +35,7 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let Some((bus, driver)) = process.prepare(joining).await? else { return process.give_up().await };
     keep_bus(&mut process, &bus, driver);
     // Not before, or devices would wait for a gateway that itself waits.
-    let defaults = Defaults { mqtt: "0.0.0.0:1883", ws: None, certificates: None };
-    let doors = Doors::open(&configuration.gateway, &defaults).await?;
+    let doors = doors.open().await?;
     let sessions = Arc::clone(&stats);
     process.counts(move || sessions.snapshot().sessions);
     let config = GatewayConfig {

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::Up;
 use crate::config::Configuration;
-use crate::listen::{Defaults, Doors, open};
+use crate::listen::{Closed, Defaults, Doors, open};
 
 /// All ports, open.
 pub(super) struct Ports {
@@ -38,7 +38,7 @@ impl Ports {
         }
         let defaults =
             Defaults { mqtt: "127.0.0.1:1883", ws: Some("127.0.0.1:8083"), certificates: Some(directory) };
-        let doors = Doors::open(&gateway, &defaults).await?;
+        let doors = Closed::read(&gateway, &defaults)?.open().await?;
         let http = pick(&up.http, &configuration.portal.listen, "127.0.0.1:8080");
         let (http, http_address) = open("HTTP", "--http (portal.listen)", &http).await?;
         let admin = pick(&up.admin, &configuration.admin.listen, "127.0.0.1:9090");
