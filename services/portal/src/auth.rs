@@ -11,6 +11,7 @@ use http::{HeaderMap, header};
 use sha2::Sha256;
 
 use crate::App;
+use crate::layers::trust_trace;
 use crate::problem::Problem;
 
 /// Checks tokens without holding them.
@@ -71,7 +72,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// Lets through who has the token.
 pub(crate) async fn require_token(State(app): State<App>, request: Request, next: Next) -> Response {
     match bearer(request.headers()) {
-        Some(token) if app.auth.is_admin(token) => next.run(request).await,
+        Some(token) if app.auth.is_admin(token) => {
+            trust_trace(&request);
+            next.run(request).await
+        }
         Some(_) => Problem::unauthenticated("this token is not known here").into_response(),
         None => {
             let detail = "send `Authorization: Bearer TOKEN`; `stoker up` says where the token is";

@@ -9,17 +9,32 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use stoker_telemetry::trace::{self, Remote};
 use tokio::sync::Semaphore;
-use tracing::Instrument;
 use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::PortalStats;
 use crate::problem::Problem;
 
 /// The header that carries a request's id, in and out.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Whoever calls with a trace of their own. It decides whether ours is kept, so that nobody's is taken over before their
+/// token was accepted.
+#[derive(Clone)]
+struct Caller {
+    parent: Remote,
+    span: Span,
+}
+
+/// The caller is known: their trace goes on in ours.
+pub(crate) fn trust_trace(request: &Request) {
+    if let Some(Caller { parent, span }) = request.extensions().get() {
+        parent.is_parent_of(span);
+    }
+}
 
 tokio::task_local! {
     /// The id of the request under way, which goes with every call to core.
@@ -28,7 +43,7 @@ tokio::task_local! {
 
 /// Gives the request an id, logs it and puts the id into the answer. The query stays out of the log: it may hold what
 /// people search for.
-pub(crate) async fn identify(State(stats): State<PortalStats>, request: Request, next: Next) -> Response {
+pub(crate) async fn identify(State(stats): State<PortalStats>, mut request: Request, next: Next) -> Response {
     let id = request
         .headers()
         .get(&X_REQUEST_ID)
@@ -47,7 +62,7 @@ pub(crate) async fn identify(State(stats): State<PortalStats>, request: Request,
     );
     let parent = request.headers().get(trace::HEADER).and_then(|value| value.to_str().ok());
     if let Some(parent) = parent.and_then(Remote::parse) {
-        parent.is_parent_of(&span);
+        request.extensions_mut().insert(Caller { parent, span: span.clone() });
     }
     let header = HeaderValue::from_str(&id);
     let started = Instant::now();
@@ -95,8 +110,29 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     response
 }
 
+/// Asks what became of an order that was taken.
+const ASKING: &str = "/api/v1/commands/{id}";
+
+/// How many requests may be under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    all: Arc<Semaphore>,
+    /// Those that ask what became of an order: what was taken is not to suffer from what was not.
+    asking: Arc<Semaphore>,
+}
+
+impl Room {
+    /// So many, and as many that ask what became of an order.
+    pub(crate) fn new(requests: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(requests)), asking: Arc::new(Semaphore::new(requests)) }
+    }
+}
+
 /// Turns the newest away when too many are under way.
-pub(crate) async fn admit(State(room): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(room): State<Room>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let asks = request.method() == Method::GET && route == Some(ASKING);
+    let room = if asks { room.asking } else { room.all };
     match room.try_acquire() {
         Ok(_permit) => next.run(request).await,
         Err(_) => Problem::overloaded("too many requests are under way; try again").into_response(),
@@ -117,5 +153,49 @@ pub(crate) async fn catch(request: Request, next: Next) -> Response {
             tracing::error!(panic = text, "a request handler panicked");
             Problem::internal().into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::routing::get;
+    use axum::{Router, middleware};
+    use stoker_telemetry::{LogFormat, OtlpConfig, init_logs_and_traces};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const KEPT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    async fn is_kept(trusted: bool) -> String {
+        let handler = || async { Remote::current().is_some_and(|own| own.is_sampled()).to_string() };
+        let trust = move |request: Request, next: Next| async move {
+            if trusted {
+                trust_trace(&request);
+            }
+            next.run(request).await
+        };
+        let router = Router::new()
+            .route("/", get(handler))
+            .layer(middleware::from_fn(trust))
+            .layer(middleware::from_fn_with_state(PortalStats::default(), identify));
+        let request = Request::get("/").header(trace::HEADER, KEPT).body(Body::empty()).unwrap();
+        let answer = router.oneshot(request).await.unwrap();
+        String::from_utf8(to_bytes(answer.into_body(), 100).await.unwrap().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_who_is_known_decides_which_traces_are_kept() {
+        let otlp = OtlpConfig {
+            endpoint: "http://127.0.0.1:9".to_owned(),
+            named: "test",
+            sample_ratio: 0.0,
+            service: "stoker-portal".to_owned(),
+            instance: "m1".to_owned(),
+        };
+        let _export = init_logs_and_traces(LogFormat::Human, "off", &otlp, "0.0.0-test").unwrap();
+        assert_eq!(is_kept(true).await, "true");
+        assert_eq!(is_kept(false).await, "false");
     }
 }
