@@ -184,7 +184,7 @@ pub(super) static PARTS: [Part; 14] = [
     },
     Part {
         name: "fleet",
-        what: "tests of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
+        what: "`credentials` and `events` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
         quick: false,
         // Its lab is its own, so it comes last: what comes before needs one node, which is up sooner.
         needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::Python, Need::Node],
@@ -207,8 +207,8 @@ pub(super) static PARTS: [Part; 14] = [
 
 const ONE_NODE: Need = Need::Lab { nodes: 1 };
 
-/// The end-to-end tests that this part runs on a fleet. Each starts fleets of nine processes, which three nodes of Cassandra
-/// share two cores with; more of them is for a machine with more.
+/// The end-to-end tests that this part runs on a fleet. Each starts fleets of nine processes beside three nodes of Cassandra, one
+/// fleet after the other: with more of them the part would take longer than its deadline.
 const FLEET: [&str; 2] = ["credentials", "events"];
 
 /// The crates that speak to what the lab runs, and their tests that need it. Each has a feature `lab-tests` without which
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     const BY_HAND: &str =
-        "dozens of fleets: with STOKER_E2E_PLATFORM=several, on a machine with more than two cores";
+        "dozens of fleets, which take longer than the part may: by hand, with STOKER_E2E_PLATFORM=several";
 
     /// Tests that are not run once more on a fleet, each with why.
     const ELSEWHERE: [(&str, &str); 15] = [
@@ -287,6 +287,10 @@ mod tests {
         let workspace = Workspace::find().unwrap();
         let files = std::fs::read_dir(workspace.root.join("e2e/tests")).unwrap();
         let names = files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
+        let fleet = PARTS.iter().find(|part| part.name == "fleet").unwrap();
+        for test in FLEET {
+            assert!(fleet.what.contains(&format!("`{test}`")), "{test} is not named in `what`");
+        }
         for name in names {
             let elsewhere = ELSEWHERE.iter().any(|(other, _)| *other == name);
             assert!(FLEET.contains(&name.as_str()) != elsewhere, "{name} is in neither list, or in both");
