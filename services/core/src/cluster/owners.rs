@@ -249,7 +249,13 @@ impl Owners {
             Done::Refreshed(observed) => {
                 self.refreshing = false;
                 let Some(Observed { cores, dead_gateways, began }) = observed else {
-                    self.health.waiting(STORE, "the members' rows cannot be read");
+                    let why = "the members' rows cannot be read";
+                    // It may be so for all cores at once; one that is alone with it is left by what it answers.
+                    if *self.settled.borrow() {
+                        self.health.degraded(STORE, why);
+                    } else {
+                        self.health.waiting(STORE, why);
+                    }
                     return Ok(None);
                 };
                 self.health.ready(STORE);
