@@ -29,8 +29,8 @@ impl Relay {
     ///
     /// # Errors
     /// There is none.
-    pub async fn free() -> Result<SocketAddr> {
-        Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
+    pub fn free() -> Result<SocketAddr> {
+        crate::ports::free()
     }
 
     /// Listens at this address for the server at `target`.

@@ -163,8 +163,7 @@ async fn a_start_waits_for_what_is_away_and_says_so_and_a_broker_that_goes_leave
 -> Result<()> {
     let (cassandra, amqp) = (lab("STOKER_TEST_CASSANDRA")?, lab("STOKER_TEST_AMQP")?);
     let node = cassandra.split(',').next().context("no node")?;
-    // Taken once, so that nobody else gets the ports, and given back.
-    let (database, broker) = (Relay::free().await?, Relay::free().await?);
+    let (database, broker) = (Relay::free()?, Relay::free()?);
     let url = amqp.replace(address(&amqp)?, &broker.to_string());
     let config = json!({"cassandra": {"contact_points": [database.to_string()]}, "bus": {"url": url}});
     let mut services = Services::prepare([1, 1, 1, 1], &config)?;
