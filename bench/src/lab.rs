@@ -68,6 +68,12 @@ impl Lab {
         host.parse().with_context(|| format!("--amqp names {host:?}, which is no address with a port"))
     }
 
+    /// As services are told it.
+    pub(crate) fn addresses(&self) -> stoker_e2e::Lab {
+        let cassandra = self.cassandra.iter().map(ToString::to_string).collect();
+        stoker_e2e::Lab { cassandra, amqp: self.amqp.clone() }
+    }
+
     /// How many replicas there can be, three at most.
     pub(crate) fn replicas(&self) -> usize {
         self.cassandra.len().min(3)

@@ -12,7 +12,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use scylla::client::session_builder::SessionBuilder;
 use serde_json::Value;
 
-use crate::services::variable;
+use crate::lab::Lab;
 use crate::wait::eventually;
 
 /// How long the lab may take for it.
@@ -34,8 +34,7 @@ impl Broker {
     /// It is not there.
     pub async fn of(config: &Path) -> Result<Self> {
         let prefix = text(&read(config)?, "/bus/prefix")?;
-        let url = variable("STOKER_TEST_AMQP")?;
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+        let connection = Connection::connect(&Lab::of(config)?.amqp, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         Ok(Self { prefix, _connection: connection, channel })
     }
@@ -98,9 +97,7 @@ fn text(config: &Value, pointer: &str) -> Result<String> {
 
 async fn drop_keyspace(config: &Path) -> Result<()> {
     let keyspace = text(&read(config)?, "/cassandra/keyspace")?;
-    let node = variable("STOKER_TEST_CASSANDRA")?;
-    let nodes: Vec<&str> = node.split(',').collect();
-    let session = SessionBuilder::new().known_nodes(&nodes).build().await?;
+    let session = SessionBuilder::new().known_nodes(Lab::of(config)?.cassandra).build().await?;
     session.query_unpaged(format!("DROP KEYSPACE IF EXISTS {keyspace}"), ()).await?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::api::Api;
 use crate::cli::Cli;
 use crate::haproxy::{Front, HaProxy};
+use crate::lab::Lab;
 use crate::metrics::Metrics;
 use crate::platform::{binary, stoker};
 use crate::ports::free;
@@ -61,10 +62,6 @@ pub struct Services {
     pub notifiers: Vec<Service>,
     /// They serve people.
     pub portals: Vec<Service>,
-}
-
-pub(crate) fn variable(name: &str) -> Result<String> {
-    std::env::var(name).with_context(|| format!("{name} is not set: `cargo xtask lab up` says what it is"))
 }
 
 /// User ids of one test's processes: another test that runs beside it has others.
@@ -273,6 +270,14 @@ impl Services {
     /// # Errors
     /// The configuration cannot be written.
     pub fn prepare(counts: [usize; 4], config: &Value) -> Result<Self> {
+        Self::prepare_on(&Lab::of_variables()?, counts, config)
+    }
+
+    /// The same on that lab.
+    ///
+    /// # Errors
+    /// The configuration cannot be written.
+    pub fn prepare_on(lab: &Lab, counts: [usize; 4], config: &Value) -> Result<Self> {
         // The second test of a process finds it installed.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let directory = tempfile::tempdir().context("failed to make a directory")?;
@@ -290,7 +295,7 @@ impl Services {
             front: None,
             quiet: false,
         };
-        services.configure(config)?;
+        services.configure(lab, config)?;
         Ok(services)
     }
 
@@ -391,17 +396,18 @@ impl Services {
         Ok(())
     }
 
-    fn configure(&self, more: &Value) -> Result<()> {
+    fn configure(&self, lab: &Lab, more: &Value) -> Result<()> {
         let path = self.directory.path();
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
         let name = format!("e2e_{}_{:x}", std::process::id(), nanos & 0xFFFF_FFFF);
-        let (cassandra, bus) = (variable("STOKER_TEST_CASSANDRA")?, variable("STOKER_TEST_AMQP")?);
+        // Past what stands between the lab and these services, if anything does.
+        lab.write(&self.config())?;
         let cores: Vec<String> = self.cores.iter().map(|core| core.address.to_string()).collect();
         let token = path.join("admin.token");
         fs::write(&token, Self::TOKEN)?;
         let mut config = json!({
-            "cassandra": {"contact_points": [cassandra], "keyspace": name, "replication_factor": 1},
-            "bus": {"url": bus, "prefix": name},
+            "cassandra": {"contact_points": lab.cassandra, "keyspace": name, "replication_factor": 1},
+            "bus": {"url": lab.amqp, "prefix": name},
             "gateway": {"cores": cores},
             "portal": {"cores": cores},
             "notifier": {"cores": cores, "webhook": {"allow": ["127.0.0.0/8"]}},

@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::{Addresses, Options};
 use crate::haproxy::{Front, HaProxy};
+use crate::lab::variable;
 use crate::ports::free;
-use crate::services::{Service, variable};
+use crate::services::Service;
 
 const CORES: u8 = 3;
 /// Of gateways, notifiers and portals.

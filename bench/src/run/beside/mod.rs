@@ -56,9 +56,9 @@ impl Beside {
     pub(crate) async fn run(&self, common: &Common) -> Result<Report> {
         let mut report = Report::new("Separate processes over Cassandra and RabbitMQ, beside bare drivers");
         let config = json!({
-            "cassandra": {"contact_points": self.lab.cassandra, "replication_factor": self.lab.replicas()},
+            "cassandra": {"replication_factor": self.lab.replicas()},
         });
-        let mut services = Services::prepare([1, 1, 0, 1], &config)?;
+        let mut services = Services::prepare_on(&self.lab.addresses(), [1, 1, 0, 1], &config)?;
         services.program(&common.stoker)?;
         let files = services.keep_files().to_owned();
         eprintln!("configuration and logs are in {}", files.display());

@@ -207,12 +207,12 @@ impl History {
         let mut random = Random::new(seed);
         let sink = MailSink::start().await?;
         let config = json!({
-            "cassandra": {"contact_points": self.lab.cassandra, "replication_factor": self.lab.replicas()},
+            "cassandra": {"replication_factor": self.lab.replicas()},
             "notifier": {"email": {"smtp_url": sink.url(), "from": "Stoker <alarms@example.com>"}},
             "silence": {"after": "10s", "grace": format!("{}s", GRACE.as_secs())},
         });
         let processes = [counts.cores, counts.gateways, counts.notifiers, counts.portals];
-        let mut services = Services::prepare(processes, &config)?;
+        let mut services = Services::prepare_on(&self.lab.addresses(), processes, &config)?;
         services.program(&common.stoker)?;
         let files = services.keep_files();
         eprintln!("configuration and logs are in {}", files.display());
