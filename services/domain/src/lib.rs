@@ -10,6 +10,7 @@
 //! counter. `cargo xtask tidy` keeps it so.
 
 pub mod drain;
+pub mod gate;
 pub mod machine;
 pub mod model;
 pub mod ownership;

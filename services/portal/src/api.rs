@@ -1,13 +1,10 @@
 //! All routes put together, and their description.
 
-use std::sync::Arc;
-
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -94,7 +91,7 @@ pub(crate) fn assemble(app: App, limits: PortalLimits, stats: PortalStats) -> Re
         .fallback(no_route)
         .with_state(app)
         .layer(middleware::from_fn(layers::catch))
-        .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(limits.requests)), layers::admit))
+        .layer(middleware::from_fn_with_state(layers::Room::new(limits.requests), layers::admit))
         .layer(middleware::from_fn(layers::harden))
         .layer(middleware::from_fn_with_state(stats, layers::identify)))
 }

@@ -257,7 +257,10 @@ pub(crate) async fn create(
         params: params.unwrap_or_default(),
         expires_in_s: new.expires_in_s.map(|Whole(seconds)| seconds),
     };
-    let command = Command::from_reply(app.core.create_command(request).await?)?;
+    let entered = app.orders.enter()?;
+    let reply = app.core.create_command(request).await?;
+    entered.written();
+    let command = Command::from_reply(reply)?;
     let location = format!("/api/v1/commands/{}", command.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(command)).into_response())
 }

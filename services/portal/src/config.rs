@@ -30,7 +30,7 @@ pub struct PortalConfig {
 pub struct PortalLimits {
     /// Open connections; a further one is told so and closed.
     pub connections: usize,
-    /// Requests under way, waiting ones included; a further one gets 503.
+    /// Requests under way, waiting ones included; a further one gets 503. As many more may ask what became of an order.
     pub requests: usize,
     /// Imports under way. Each keeps a few dozen calls to core busy.
     pub imports: usize,

@@ -18,6 +18,7 @@ mod json;
 mod layers;
 mod list;
 mod notifications;
+mod orders;
 mod page;
 mod problem;
 mod server;
@@ -63,6 +64,7 @@ pub(crate) struct App {
     hostname: Option<Arc<str>>,
     https: bool,
     imports: Arc<Semaphore>,
+    orders: orders::Orders,
 }
 
 impl App {
@@ -93,6 +95,7 @@ pub fn router(
         hostname: config.hostname.as_deref().map(Arc::from),
         https: config.https,
         imports: Arc::new(Semaphore::new(config.limits.imports)),
+        orders: orders::Orders::new(config.limits.requests),
     };
     api::assemble(app, config.limits, config.stats.clone())
 }

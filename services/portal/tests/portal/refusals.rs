@@ -210,7 +210,14 @@ async fn a_request_too_many_is_turned_away_and_told_why() {
     let second = router.clone().oneshot(request()).await.unwrap();
     assert_eq!(second.status(), 503);
     assert_eq!(second.headers()["content-type"], "application/problem+json");
-    drop(first);
+    let mut asks = bare(Method::GET, "/api/v1/commands/cmd-01-1-1?wait_s=60");
+    asks.headers_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+    let mut asks = Box::pin(router.clone().oneshot(asks));
+    assert!(
+        futures_util::poll!(asks.as_mut()).is_pending(),
+        "who was let in with an order may ask for its end"
+    );
+    drop((first, asks));
 }
 
 #[tokio::test]
