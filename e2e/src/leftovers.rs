@@ -18,6 +18,9 @@ use crate::wait::eventually;
 /// How long the lab may take for it.
 const WITHIN: Duration = Duration::from_secs(20);
 
+/// What processes that were killed have written is done by then: Cassandra gives up a write after 2 s.
+const WRITES_WITHIN: Duration = Duration::from_secs(3);
+
 /// The broker, past the platform.
 #[derive(Debug)]
 pub struct Broker {
@@ -97,6 +100,8 @@ fn text(config: &Value, pointer: &str) -> Result<String> {
 
 async fn drop_keyspace(config: &Path) -> Result<()> {
     let keyspace = text(&read(config)?, "/cassandra/keyspace")?;
+    // Cassandra breaks down, schema and all, when a write to a table comes after the table has gone.
+    tokio::time::sleep(WRITES_WITHIN).await;
     let session = SessionBuilder::new().known_nodes(Lab::of(config)?.cassandra).build().await?;
     session.query_unpaged(format!("DROP KEYSPACE IF EXISTS {keyspace}"), ()).await?;
     Ok(())

@@ -31,6 +31,8 @@ const WAITING_BYTES_MOST: usize = 128 * 1024 * 1024;
 const BATCH_BYTES_MOST: usize = 8 * 1024 * 1024;
 /// What a point weighs beside its text.
 const POINT_BYTES: usize = 96;
+/// So often it is said that the stream ended, again and again.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// An answer that takes longer does not come: the stream is made anew.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -148,13 +150,18 @@ pub(crate) async fn run(
 ) -> Result<(), std::convert::Infallible> {
     let mut pause = Duration::from_millis(50);
     let mut again: VecDeque<Batch> = VecDeque::new();
+    let mut told = None;
     while !shutdown.is_cancelled() {
         let mut stream = Stream { shared: shared.clone(), under_way: BTreeMap::new(), next: 0, again };
         let opened = Instant::now();
         let ended = stream.serve(&shutdown).await;
         again = stream.under_way.into_values().chain(stream.again).collect();
         let Err(status) = ended else { break };
-        tracing::warn!(error = %status.message(), "the stream of readings to core ended; it is made anew");
+        // Not once a second for as long as there is no core.
+        if told.is_none_or(|told: Instant| told.elapsed() >= TOLD_EVERY) {
+            told = Some(Instant::now());
+            tracing::warn!(error = %status.message(), "the stream of readings to core ended; it is made anew");
+        }
         let oldest = again.front().and_then(|batch| batch.waiting.first());
         let late = oldest.is_some_and(|waiting| waiting.since.elapsed() > RESEND_WITHIN);
         if !shared.several_cores || late {

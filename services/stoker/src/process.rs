@@ -24,7 +24,9 @@ use crate::title::Title;
 const TITLE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is said in the log, unless RUST_LOG says otherwise.
-const LOGGED: &str = "info";
+/// The Cassandra driver tells at each connection that nodes are not ScyllaDB, and passes on a warning of theirs that means
+/// nothing here.
+const LOGGED: &str = "info,scylla=warn,scylla::network::connection=error";
 
 /// What runs in one process.
 pub(crate) struct Process {

@@ -185,7 +185,7 @@ pub(super) static PARTS: [Part; 15] = [
     },
     Part {
         name: "fleet",
-        what: "`credentials` and `events` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
+        what: "`credentials`, `events`, `first_device`, `kill`, `lanes`, `presence` and `traces` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
         quick: false,
         // Its lab is its own, so it comes last: what comes before needs one node, which is up sooner.
         needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::Python, Need::Node],
@@ -225,7 +225,7 @@ const ONE_NODE: Need = Need::Lab { nodes: 1 };
 
 /// The end-to-end tests that this part runs on a fleet. Each starts fleets of nine processes beside three nodes of Cassandra, one
 /// fleet after the other: with more of them the part would take longer than its deadline.
-const FLEET: [&str; 2] = ["credentials", "events"];
+const FLEET: [&str; 7] = ["credentials", "events", "first_device", "kill", "lanes", "presence", "traces"];
 
 /// The crates that speak to what the lab runs, and their tests that need it. Each has a feature `lab-tests` without which
 /// these are not built, so that `cargo test` works where there is no lab.
@@ -277,20 +277,15 @@ mod tests {
         "dozens of fleets, which take longer than the part may: by hand, with STOKER_E2E_PLATFORM=several";
 
     /// Tests that are not run once more on a fleet, each with why.
-    const ELSEWHERE: [(&str, &str); 15] = [
+    const ELSEWHERE: [(&str, &str); 10] = [
         (
             "api_schema",
             "thousands of requests that end in the portal: many minutes, and nothing that is not seen on one",
         ),
         ("cli", BY_HAND),
         ("commands", BY_HAND),
-        ("first_device", BY_HAND),
         ("hostile", BY_HAND),
-        ("kill", BY_HAND),
-        ("lanes", BY_HAND),
         ("notifications", BY_HAND),
-        ("presence", BY_HAND),
-        ("traces", BY_HAND),
         ("websocket", BY_HAND),
         ("start", "starts of `stoker up` that fail, and its data directory"),
         ("growing_up", "from one process to several"),

@@ -19,7 +19,8 @@ const TOPIC: &str = "v1/devices/me/telemetry";
 /// A message that was sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
-    pub(super) due: Instant,
+    /// When it was written.
+    pub(super) at: Instant,
     pub(super) segment: usize,
 }
 
@@ -119,10 +120,6 @@ impl Publisher {
 
     pub(super) fn is_quiet(&self) -> bool {
         self.in_flight.is_empty()
-    }
-
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.len()
     }
 
     /// As many are unacknowledged as the platform takes.

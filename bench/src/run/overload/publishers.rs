@@ -27,19 +27,11 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// Messages that are written between two looks at what has come.
 const WRITTEN_AT_ONCE: u32 = 256;
 
-/// How much is sent.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Pace {
-    /// So many messages of each device wait for their PUBACK, always.
-    Window(usize),
-    /// So many messages a second of all devices together, whatever becomes of them.
-    Rate(f64),
-}
-
 /// A part of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
-    pub(super) pace: Pace,
+    /// So many messages a second of all devices together, whatever becomes of them.
+    pub(super) rate: f64,
     pub(super) lasts: Duration,
 }
 
@@ -50,7 +42,7 @@ pub(super) struct Seen {
     pub(super) ended: Instant,
     pub(super) due: u64,
     pub(super) acked: u64,
-    /// From when a message was due to its PUBACK.
+    /// From when a message was written to its PUBACK.
     pub(super) latency: Histogram,
     /// From when it was due to when it was written.
     pub(super) lag: Histogram,
@@ -146,7 +138,7 @@ impl Publishers {
                 bail!("not all devices were let in: {:?}", publishers.seen.first().map(|seen| &seen.endings));
             }
             publishers.come_back(now)?;
-            publishers.serve(&mut events, None, None)?;
+            publishers.serve(&mut events, None)?;
         }
         Ok(publishers)
     }
@@ -172,25 +164,12 @@ impl Publishers {
                     break;
                 }
                 self.come_back(now)?;
-                let (next, window) = match segment.pace {
-                    Pace::Rate(rate) => (Some(self.send_due(rate, start, end, &mut due, now)?), None),
-                    Pace::Window(window) => {
-                        if due.0 == 0 {
-                            due.0 = 1;
-                            for index in 0..self.devices.len() {
-                                self.fill(index, window, now)?;
-                            }
-                        }
-                        (None, Some(window))
-                    }
-                };
-                self.serve(&mut events, next, window)?;
+                let next = self.send_due(segment.rate, start, end, &mut due, now)?;
+                self.serve(&mut events, Some(next))?;
             }
             // What came due while the thread did not run.
-            if let Pace::Rate(rate) = segment.pace {
-                while due.1 < end {
-                    self.send_due(rate, start, end, &mut due, end)?;
-                }
+            while due.1 < end {
+                self.send_due(segment.rate, start, end, &mut due, end)?;
             }
             if let Some(seen) = self.seen.last_mut() {
                 let (ran_now, starved_now) = thread_cpu()?;
@@ -201,7 +180,7 @@ impl Publishers {
         }
         let by = Instant::now() + WITHIN;
         while self.devices.iter().any(|device| !device.is_quiet()) && Instant::now() < by {
-            self.serve(&mut events, None, None)?;
+            self.serve(&mut events, None)?;
         }
         for device in &mut self.devices {
             for sent in device.give_up() {
@@ -242,24 +221,13 @@ impl Publishers {
             } else if device.is_blocked() {
                 seen.socket_full += 1;
             } else {
-                seen.lag.record(Instant::now().saturating_duration_since(at));
-                device.put(&self.template, Sent { due: at, segment });
+                let now = Instant::now();
+                seen.lag.record(now.saturating_duration_since(at));
+                device.put(&self.template, Sent { at: now, segment });
                 self.flush(index)?;
             }
         }
         Ok(due.1)
-    }
-
-    fn fill(&mut self, index: usize, window: usize, now: Instant) -> Result<()> {
-        let segment = self.seen.len() - 1;
-        let (Some(device), Some(seen)) = (self.devices.get_mut(index), self.seen.last_mut()) else {
-            return Ok(());
-        };
-        while device.is_live() && device.in_flight() < window && !device.is_full() && !device.is_blocked() {
-            seen.due += 1;
-            device.put(&self.template, Sent { due: now, segment });
-        }
-        self.flush(index)
     }
 
     /// Writes what the system takes, and watches for more room where it does not take all.
@@ -291,7 +259,7 @@ impl Publishers {
     }
 
     /// Waits until something comes, but not longer than until `next`, and takes it in.
-    fn serve(&mut self, events: &mut Vec<Event>, next: Option<Instant>, window: Option<usize>) -> Result<()> {
+    fn serve(&mut self, events: &mut Vec<Event>, next: Option<Instant>) -> Result<()> {
         let now = Instant::now();
         let until = [next, self.returns.first().map(|(at, _)| *at)].into_iter().flatten().min();
         let longest = until.map_or(LONGEST_WAIT, |at| at.saturating_duration_since(now).min(LONGEST_WAIT));
@@ -303,10 +271,7 @@ impl Publishers {
         for event in events.drain(..) {
             let index = usize::try_from(event.data.u64())?;
             self.receive(index)?;
-            match window {
-                Some(window) => self.fill(index, window, Instant::now())?,
-                None => self.flush(index)?,
-            }
+            self.flush(index)?;
         }
         Ok(())
     }
@@ -319,7 +284,7 @@ impl Publishers {
             match refused {
                 None => {
                     seen.acked += 1;
-                    seen.latency.record(now.saturating_duration_since(sent.due));
+                    seen.latency.record(now.saturating_duration_since(sent.at));
                 }
                 Some(reason) => *seen.refused.entry(format!("PUBACK {reason}")).or_default() += 1,
             }

@@ -6,16 +6,19 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::memory::Watch;
-use super::publishers::{Pace, Publishers, Seen, Segment};
-use super::{GROWTH, Kept, ONSET, Overload, Scene, TOO_MUCH, USUAL};
+use super::publishers::{Publishers, Seen, Segment};
+use super::{Kept, ONSET, Overload, Scene, TOO_MUCH, USUAL};
 use crate::checks::for_each;
 use crate::device::{Login, logins};
 use crate::generator::POINTS;
 use crate::report::Report;
 use crate::run::percent;
 
-/// The most of each device that is under way while the capacity is looked for.
-const WINDOW_MOST: usize = 512;
+/// Messages a second, doubled until no more of them are stored, and the most that are tried.
+const RATE_FIRST: f64 = 500.0;
+const RATE_MOST: f64 = 2_000_000.0;
+/// A pace is kept up with when this share of it is acknowledged.
+const KEEPS_UP: f64 = 0.9;
 const HEAD: [&str; 14] = [
     "s",
     "due /s",
@@ -70,23 +73,23 @@ pub(super) async fn run(plan: &Overload, scene: &Scene, report: &mut Report) -> 
     let address = scene.mqtt;
     let mut publishers = tokio::task::spawn_blocking(move || Publishers::connect(address, &logins)).await??;
     let mut steps: Vec<(String, Seen)> = Vec::new();
-    let (mut capacity, mut window) = (0.0_f64, 1);
+    // One message at a time, as devices send them: what many at once would save, nobody saves here.
+    let (mut capacity, mut due) = (0.0_f64, RATE_FIRST);
     loop {
-        let segment = |lasts| Segment { pace: Pace::Window(window), lasts };
+        let segment = |lasts| Segment { rate: due, lasts };
         let (back, seen) = run_segments(publishers, vec![segment(ONSET / 3), segment(step / 2)]).await?;
         publishers = back;
         let seen = seen.into_iter().nth(1).context("no second segment")?;
         let rate = seen.acked as f64 / seen.seconds();
-        eprintln!("readings: {window} of each device under way: {rate:.0} /s");
-        steps.push((format!("{window} of each under way"), seen));
-        let grown = rate >= capacity * GROWTH;
+        eprintln!("readings: of {due:.0} /s that are due, acknowledged: {rate:.0} /s");
+        steps.push((format!("{due:.0} /s"), seen));
         capacity = capacity.max(rate);
-        if !grown || window >= WINDOW_MOST {
+        if rate < due * KEEPS_UP || due >= RATE_MOST {
             break;
         }
-        window *= 2;
+        due *= 2.0;
     }
-    let paced = |share: f64, lasts| Segment { pace: Pace::Rate(capacity * share), lasts };
+    let paced = |share: f64, lasts| Segment { rate: capacity * share, lasts };
     let names = ["0.8 C, onset", "0.8 C", "2 C, onset", "2 C", "back to 0.8 C, onset", "back to 0.8 C"];
     let segments = vec![
         paced(USUAL, ONSET),

@@ -36,14 +36,14 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 256 KiB packets; 1,024 unacknowledged publishes (clients come with windows of 20 to 100, and what
-    /// one keeps here is four bytes); 32 commands at once and 64 behind them; 10 s for a CONNECT.
+    /// 256 KiB packets; 128 unacknowledged publishes (clients come with windows of 20 to 100; what is sent
+    /// beyond what can be stored waits with the devices, and no acknowledgement is late); 32 commands at once and 64 behind them; 10 s for a CONNECT.
     fn default() -> Self {
         Self {
             max_packet: 256 * 1024,
             // A client id, a user name, a password or signed token, and a will: 64 KiB is plenty.
             max_connect_packet: 64 * 1024,
-            receive_max: 1024,
+            receive_max: 128,
             topic_alias_max: 16,
             max_filters_per_subscribe: 64,
             max_subscriptions: 64,
