@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 /// Devices of one import.
 const IMPORTED_AT_ONCE: usize = 5_000;
+/// So often what the platform could not answer is asked again, after that pause.
+const IMPORT_TRIES: u32 = 5;
+const IMPORT_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 /// The longest that any request may take: an import of many devices.
 const WITHIN: Duration = Duration::from_secs(600);
 /// Items of one page: the most that the platform gives.
@@ -139,20 +142,43 @@ impl Api {
     /// Not all of them were made.
     pub(crate) async fn import(&self, lines: &[String]) -> Result<()> {
         for part in lines.chunks(IMPORTED_AT_ONCE) {
-            let request = self
-                .client
-                .post(format!("{}/devices:import", self.base))
-                .header("content-type", "application/x-ndjson")
-                .body(part.join("\n"));
-            let answer: Value = self.send("devices:import", request).await?;
-            let made = answer.get("created").and_then(Value::as_u64);
-            ensure!(
-                made == u64::try_from(part.len()).ok(),
-                "not all devices were made: {}",
-                answer.get("failed").and_then(|failed| failed.get(0)).unwrap_or(&Value::Null)
-            );
+            let mut left = part.to_vec();
+            for again in 0..IMPORT_TRIES {
+                left = self.import_once(&left, again > 0).await?;
+                if left.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(IMPORT_PAUSE).await;
+            }
+            ensure!(left.is_empty(), "{} devices were not made: the platform could not answer", left.len());
         }
         Ok(())
+    }
+
+    /// The lines of which the platform does not know what became of them. Of those that come `again`, some may be there.
+    async fn import_once(&self, lines: &[String], again: bool) -> Result<Vec<String>> {
+        let request = self
+            .client
+            .post(format!("{}/devices:import", self.base))
+            .header("content-type", "application/x-ndjson")
+            .body(lines.join("\n"));
+        let answer: Value = self.send("devices:import", request).await?;
+        let failed = answer.get("failed").and_then(Value::as_array).context("no list of what failed")?;
+        let mut left = Vec::new();
+        for one in failed {
+            let number = |pointer| one.pointer(pointer).and_then(Value::as_u64);
+            match number("/problem/status") {
+                Some(503) => {
+                    let line = number("/line").and_then(|line| usize::try_from(line).ok()?.checked_sub(1));
+                    left.push(line.and_then(|line| lines.get(line)).context("a failure of no line")?.clone());
+                }
+                Some(409) if again => {}
+                _ => bail!("not all devices were made: {one}"),
+            }
+        }
+        let made = answer.get("created").and_then(Value::as_u64);
+        ensure!(made == u64::try_from(lines.len() - failed.len()).ok(), "a line is neither made nor failed");
+        Ok(left)
     }
 
     /// Has every alarm told to one channel, given as the API takes it.
