@@ -340,8 +340,9 @@ mod tests {
             end.cancelled().await;
             let before = shown.load(Ordering::Relaxed);
             let later = async {
+                let mut looks = tokio::time::interval(Duration::from_millis(10));
                 while shown.load(Ordering::Relaxed) <= before + 1 {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    looks.tick().await;
                 }
             };
             tokio::time::timeout(TITLE_EVERY * 60, later).await.expect("the title stands still");

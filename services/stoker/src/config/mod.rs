@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Deserializer};
 use stoker_link::TlsFiles;
 
@@ -252,6 +252,9 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::E
     let duration = match Form::deserialize(from)? {
         Form::Seconds(seconds) => Duration::from_secs(seconds),
         Form::Text(text) => {
+            if let Ok(seconds) = text.parse() {
+                return within_a_year(Duration::from_secs(seconds)).map(Some);
+            }
             let wrong = |why: String| {
                 D::Error::custom(format!("{text:?} is no duration such as 10s or 1m 30s: {why}"))
             };
@@ -260,16 +263,39 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::E
             Duration::try_from(signed).map_err(|error| wrong(error.to_string()))?
         }
     };
-    // A year: a longer one is a mistake, and no arithmetic on times is to overflow.
+    within_a_year(duration).map(Some)
+}
+
+/// A longer one is a mistake, and no arithmetic on times is to overflow.
+fn within_a_year<E: serde::de::Error>(duration: Duration) -> Result<Duration, E> {
     if duration > Duration::from_secs(31_536_000) {
-        return Err(D::Error::custom("a duration is at most a year"));
+        return Err(E::custom("a duration is at most a year"));
     }
-    Ok(Some(duration))
+    Ok(duration)
 }
 
 /// Lists may come from the environment with commas between.
 const LISTS: [&str; 5] =
     ["notifier.webhook.allow", "cassandra.contact_points", "gateway.cores", "notifier.cores", "portal.cores"];
+
+/// The variables: lists, and all others. Only lists are parsed; a password that looks like a number is none, and what is to be
+/// one is read as such when it is taken.
+fn environment(variables: Vec<(String, String)>) -> [config::Environment; 2] {
+    let is_list = |name: &str| {
+        let key = name.to_lowercase().replace("__", ".");
+        LISTS.iter().any(|list| key.strip_prefix("stoker.") == Some(*list))
+    };
+    let (lists, others): (config::Map<_, _>, config::Map<_, _>) =
+        variables.into_iter().partition(|(name, _)| is_list(name));
+    let source = |of| {
+        config::Environment::with_prefix("STOKER").prefix_separator("__").separator("__").source(Some(of))
+    };
+    let mut parsed = source(lists).list_separator(",").try_parsing(true);
+    for list in LISTS {
+        parsed = parsed.with_list_parse_key(list);
+    }
+    [parsed, source(others)]
+}
 
 impl Configuration {
     /// Reads the file, if one is given, and the environment: `STOKER__SECTION__KEY`.
@@ -277,23 +303,27 @@ impl Configuration {
     /// # Errors
     /// Names the file and the key that is unknown or wrong.
     pub(crate) fn read(file: Option<&Path>) -> Result<Self> {
-        let mut environment = config::Environment::with_prefix("STOKER")
-            .prefix_separator("__")
-            .separator("__")
-            .list_separator(",")
-            .try_parsing(true);
-        for list in LISTS {
-            environment = environment.with_list_parse_key(list);
+        let mut variables = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            // Of others that are no text nothing is wanted.
+            let Ok(name) = name.into_string() else { continue };
+            if name.starts_with("STOKER__") {
+                let value = value.into_string();
+                variables.push((name.clone(), value.map_err(|_| anyhow!("{name} is no UTF-8"))?));
+            }
         }
-        Self::from_sources(file, environment)
+        Self::from_sources(file, variables)
     }
 
-    fn from_sources(file: Option<&Path>, environment: config::Environment) -> Result<Self> {
+    fn from_sources(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<Self> {
         let mut builder = config::Config::builder();
         if let Some(path) = file {
             builder = builder.add_source(yaml::YamlFile::open(path)?);
         }
-        let merged = builder.add_source(environment).build().context("failed to read the configuration")?;
+        for source in environment(variables) {
+            builder = builder.add_source(source);
+        }
+        let merged = builder.build().context("failed to read the configuration")?;
         let place = match file {
             Some(path) => format!("{} or the environment (STOKER__…)", path.display()),
             None => "the environment (STOKER__…)".to_owned(),
@@ -309,17 +339,28 @@ mod tests {
     fn read(yaml: &str, environment: &[(&str, &str)]) -> Result<Configuration, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), yaml).unwrap();
-        let map = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut source = config::Environment::with_prefix("STOKER")
-            .prefix_separator("__")
-            .separator("__")
-            .list_separator(",")
-            .try_parsing(true)
-            .source(Some(map));
-        for list in LISTS {
-            source = source.with_list_parse_key(list);
-        }
-        Configuration::from_sources(Some(file.path()), source).map_err(|error| format!("{error:#}"))
+        let all = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Configuration::from_sources(Some(file.path()), all).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn what_looks_like_a_number_is_one_only_where_it_is_to_be() {
+        let read = read(
+            "",
+            &[
+                ("STOKER__CASSANDRA__USERNAME", "true"),
+                ("STOKER__CASSANDRA__PASSWORD", "007"),
+                ("STOKER__CASSANDRA__REPLICATION_FACTOR", "1"),
+                ("STOKER__GATEWAY__CORES", "core-1:7400,core-2:7400"),
+                ("STOKER__SILENCE__AFTER", "7"),
+                ("STOKER__TELEMETRY__OTLP__SAMPLE_RATIO", "0.5"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(read.cassandra.username.as_deref(), Some("true"));
+        assert_eq!(read.cassandra.password.as_deref(), Some("007"));
+        assert_eq!(read.gateway.cores, ["core-1:7400", "core-2:7400"]);
+        assert_eq!(read.silence.after, Some(Duration::from_secs(7)));
     }
 
     #[test]
