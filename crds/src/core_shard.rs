@@ -54,6 +54,11 @@ pub struct Cassandra {
     )]
     pub datacenter: String,
 
+    /// Replicas of each row, when the keyspace has to be made: 3 unless given. Counts at the very first start only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9))]
+    pub replication_factor: Option<i32>,
+
     /// A Secret with the keys `username` and `password`; without it nobody logs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]

@@ -19,10 +19,10 @@ use anyhow::Result;
 use crate::process::Runner;
 use crate::workspace::Workspace;
 
-/// The crates that decide and never act: no input or output, no clock, no chance. By directory; the last may not
-/// exist yet.
+/// The crates that decide and never act: no input or output, no clock, no chance. By directory, and
+/// whether it has to be there.
 const PURE: [(&str, bool); 4] =
-    [("services/domain", true), ("services/protocol", true), ("crds", true), ("operator/plan", false)];
+    [("services/domain", true), ("services/protocol", true), ("crds", true), ("operator/plan", true)];
 
 /// Something that breaks a rule.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,113 @@
+//! What there is: all that a plan is made from, beside what is wanted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stoker_crds::SlotRange;
+
+use crate::wanted::Id;
+
+/// What was seen of a namespace, at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// The operator itself.
+    pub operator: Operator,
+    /// The Secrets that resources name, and `stoker-admin`; one that is not here does not exist.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Deployments with an owner among the resources.
+    pub deployments: Vec<Deployment>,
+    /// ConfigMaps with an owner among the resources.
+    pub config_maps: Vec<ConfigMap>,
+    /// Where Services are reached, by name; only those that have an address.
+    pub addresses: BTreeMap<String, String>,
+    /// Connections that the pods of Gateways hold, by name.
+    pub connections: BTreeMap<String, Connections>,
+    /// Whether the cluster knows `ServiceMonitor` of `monitoring.coreos.com/v1`.
+    pub service_monitors: bool,
+}
+
+/// The operator itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Operator {
+    /// What pods run unless their resource names an image.
+    pub image: String,
+    /// Such as `0.1.0`.
+    pub version: String,
+}
+
+/// A Secret, without what it hides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Secret {
+    /// A digest of each value, by key.
+    pub digests: BTreeMap<String, String>,
+}
+
+/// A Deployment and its pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deployment {
+    /// Its name.
+    pub name: String,
+    /// Who its controlling owner is; nobody of ours when none.
+    pub owner: Option<Id>,
+    /// What a change is to be based on.
+    pub resource_version: String,
+    /// The label [`REVISION`](crate::REVISION).
+    pub revision: Option<String>,
+    /// The annotation [`CONFIG`](crate::CONFIG): the ConfigMap of its pods.
+    pub config: Option<String>,
+    /// The annotation [`SLOTS_IN_EFFECT`](crate::SLOTS_IN_EFFECT).
+    pub slots: Option<SlotRange>,
+    /// Whether the annotation [`WHOLE`](crate::WHOLE) is there.
+    pub was_whole: bool,
+    /// Whether somebody has deleted it.
+    pub deleting: bool,
+    /// Whether the counts are of its newest change (`observedGeneration`).
+    pub observed: bool,
+    /// Pods wanted.
+    pub wanted: i32,
+    /// Pods there are, without those that end.
+    pub there: i32,
+    /// Of those, the ones made from the newest template.
+    pub updated: i32,
+    /// Of those, the ones that are ready.
+    pub ready: i32,
+    /// Pods whose process runs, ready or not, without those that end: they may hold connections.
+    pub running: i32,
+    /// Pods that end, and may hold connections until they have.
+    pub terminating: i32,
+    /// Whether the deadline of its roll-out has passed (`ProgressDeadlineExceeded`).
+    pub overdue: bool,
+    /// What its pods wait for.
+    pub waits: Vec<Wait>,
+}
+
+/// Why pods do not run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wait {
+    /// Kubernetes' own word, such as `ImagePullBackOff`, `CreateContainerConfigError` or `Unschedulable`.
+    pub reason: String,
+    /// Kubernetes' own message.
+    pub message: String,
+    /// How many pods wait for this.
+    pub pods: i32,
+}
+
+/// A ConfigMap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConfigMap {
+    /// Its name.
+    pub name: String,
+    /// Who its controlling owner is; nobody of ours when none.
+    pub owner: Option<Id>,
+    /// What a change is to be based on.
+    pub resource_version: String,
+}
+
+/// Connections of a Gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// As its pods count them now.
+    pub now: i64,
+    /// How long ago the number in the status was written; nothing when it never was.
+    pub since_written: Option<Duration>,
+}

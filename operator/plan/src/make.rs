@@ -1,0 +1,98 @@
+//! The objects of a resource that can be planned.
+
+mod around;
+mod config;
+mod deployment;
+mod network;
+mod pod;
+mod scrape;
+mod service;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use stoker_crds::SlotRange;
+
+pub(crate) use deployment::Extra;
+pub(crate) use service::cores;
+
+use crate::facts::Facts;
+use crate::names::digest;
+use crate::object::Object;
+use crate::wanted::{Kind, Resource};
+
+/// What is made of one resource, its Deployment apart: when that changes is decided elsewhere.
+pub(crate) struct Made {
+    pub(crate) around: Vec<Object>,
+    deployment: Deployment,
+    /// Of its pods.
+    pub(crate) config: String,
+    /// Stands for all of a pod: another one is another revision.
+    pub(crate) revision: String,
+}
+
+impl Made {
+    /// `range` is what a CoreShard is to serve.
+    pub(crate) fn of(of: &Resource<'_>, range: Option<SlotRange>, facts: &Facts) -> Self {
+        let text = config::text(of, range, facts);
+        let config = format!("{}-{}", of.base(), digest(&text));
+        let template = pod::template(of, &config, facts);
+        let revision = digest(&template);
+        let mut around =
+            vec![around::service_account(of, facts), around::config_map(of, &config, text, facts)];
+        around.push(network::policy(of, facts));
+        around.push(around::budget(of, facts));
+        around.extend(service::front(of, facts));
+        if facts.service_monitors {
+            around.extend(scrape::objects(of, facts));
+        }
+        let deployment = deployment::of(of, &revision, template, facts);
+        Self { around, deployment, config, revision }
+    }
+
+    /// What its Deployment is called.
+    pub(crate) fn deployment_name(&self) -> &str {
+        self.deployment.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Its Deployment, with what is known about it now.
+    pub(crate) fn deployment(&self, extra: &Extra) -> Object {
+        Object::Deployment(Box::new(extra.put_on(self.deployment.clone(), &self.config)))
+    }
+}
+
+/// Ports in pods. They need no privilege; the Service has those that are asked for.
+pub(crate) mod port {
+    pub(crate) const MQTT: i32 = 1883;
+    pub(crate) const MQTTS: i32 = 8883;
+    pub(crate) const WS: i32 = 8083;
+    pub(crate) const WSS: i32 = 8084;
+    pub(crate) const HTTP: i32 = 8080;
+    pub(crate) const CORE: i32 = 7400;
+    pub(crate) const PRIVATE: i32 = 9090;
+}
+
+/// The public ports of a pod: their names and numbers.
+fn ports(of: &Resource<'_>) -> Vec<(&'static str, i32)> {
+    use crate::check::Doors;
+    use crate::wanted::Spec;
+    match of.spec {
+        Spec::Gateway(spec) => {
+            let doors = Doors::of(&spec.listeners);
+            [
+                (doors.mqtt, "mqtt", port::MQTT),
+                (doors.mqtts.is_some(), "mqtts", port::MQTTS),
+                (doors.ws, "ws", port::WS),
+                (doors.wss.is_some(), "wss", port::WSS),
+            ]
+            .into_iter()
+            .filter(|(open, ..)| *open)
+            .map(|(_, name, port)| (name, port))
+            .collect()
+        }
+        Spec::CoreShard(_) => vec![("grpc", port::CORE)],
+        Spec::Portal(_) => vec![("http", port::HTTP)],
+        Spec::Notifier(_) => Vec::new(),
+    }
+}
+
+/// What calls cores.
+const CALLERS: [Kind; 4] = [Kind::CoreShard, Kind::Gateway, Kind::Notifier, Kind::Portal];

@@ -1,0 +1,192 @@
+//! `stoker.yaml`, without anything secret.
+
+use serde::Serialize;
+use stoker_crds::SlotRange;
+
+use super::port;
+use crate::check::slots;
+use crate::check::{Doors, seconds};
+use crate::facts::Facts;
+use crate::make::pod::{ADMIN_TOKEN, door};
+use crate::names::CORES;
+use crate::wanted::{Resource, Spec};
+
+/// Devices of a gateway that ends have been told to go by then.
+pub(super) const DRAIN_WITHIN_S: i64 = 30;
+
+#[derive(Default, Serialize)]
+struct Config {
+    admin: Admin,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cassandra: Option<Cassandra>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    core: Option<Core>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<Drain>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<Gateway>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notifier: Option<Notifier>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    portal: Option<Portal>,
+}
+
+#[derive(Serialize)]
+struct Admin {
+    listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_file: Option<&'static str>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: everywhere(port::PRIVATE), token_file: None }
+    }
+}
+
+#[derive(Serialize)]
+struct Cassandra {
+    contact_points: Vec<String>,
+    keyspace: String,
+    datacenter: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replication_factor: Option<i32>,
+}
+
+#[derive(Serialize)]
+struct Core {
+    listen: String,
+    shard: String,
+    slots: String,
+}
+
+#[derive(Serialize)]
+struct Drain {
+    within: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_rate: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handover_grace: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Gateway {
+    cores: [String; 1],
+    mqtt: Door,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mqtts: Option<Door>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ws: Option<Door>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wss: Option<Door>,
+}
+
+#[derive(Serialize)]
+struct Door {
+    listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cert: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ca: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Notifier {
+    cores: [String; 1],
+    webhook: Webhook,
+}
+
+#[derive(Serialize)]
+struct Webhook {
+    allow: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Portal {
+    cores: [String; 1],
+    listen: String,
+}
+
+fn everywhere(port: i32) -> String {
+    format!("0.0.0.0:{port}")
+}
+
+fn some_cores() -> [String; 1] {
+    [format!("{CORES}:{}", port::CORE)]
+}
+
+fn open(port: i32) -> Door {
+    Door { listen: everywhere(port), cert: None, key: None, client_ca: None }
+}
+
+/// With `ca.crt` in the Secret, devices may show certificates that it has signed.
+fn encrypted(name: &str, port: i32, secret: &str, facts: &Facts) -> Door {
+    let file = |file: &str| Some(format!("{}/{file}", door(name)));
+    let with_ca = facts.secrets.get(secret).is_some_and(|secret| secret.digests.contains_key("ca.crt"));
+    Door {
+        listen: everywhere(port),
+        cert: file("tls.crt"),
+        key: file("tls.key"),
+        client_ca: file("ca.crt").filter(|_| with_ca),
+    }
+}
+
+/// The whole file of the pods of `of`.
+pub(super) fn text(of: &Resource<'_>, range: Option<SlotRange>, facts: &Facts) -> String {
+    let mut config = Config::default();
+    match of.spec {
+        Spec::CoreShard(spec) => {
+            let cassandra = &spec.cassandra;
+            config.cassandra = Some(Cassandra {
+                contact_points: cassandra.contact_points.clone(),
+                keyspace: cassandra.keyspace.clone(),
+                datacenter: cassandra.datacenter.clone(),
+                replication_factor: cassandra.replication_factor,
+            });
+            config.core = Some(Core {
+                listen: everywhere(port::CORE),
+                shard: of.id.name.clone(),
+                slots: slots::text(range.unwrap_or(spec.slots)),
+            });
+        }
+        Spec::Gateway(spec) => {
+            let doors = Doors::of(&spec.listeners);
+            config.drain = Some(Drain {
+                within: format!("{DRAIN_WITHIN_S}s"),
+                max_rate: spec.drain.max_rate,
+                handover_grace: spec
+                    .drain
+                    .handover_grace
+                    .as_deref()
+                    .and_then(seconds)
+                    .map(|seconds| format!("{seconds}s")),
+            });
+            config.gateway = Some(Gateway {
+                cores: some_cores(),
+                // A gateway always has this port: where it is not asked for, nobody else reaches it.
+                mqtt: if doors.mqtt {
+                    open(port::MQTT)
+                } else {
+                    Door { listen: format!("127.0.0.1:{}", port::MQTT), ..open(port::MQTT) }
+                },
+                mqtts: doors.mqtts.map(|secret| encrypted("mqtts", port::MQTTS, secret, facts)),
+                ws: doors.ws.then(|| open(port::WS)),
+                wss: doors.wss.map(|secret| encrypted("wss", port::WSS, secret, facts)),
+            });
+        }
+        Spec::Notifier(spec) => {
+            config.notifier = Some(Notifier {
+                cores: some_cores(),
+                webhook: Webhook { allow: spec.webhook.allow.clone() },
+            });
+        }
+        Spec::Portal(_) => {
+            config.admin.token_file = Some(ADMIN_TOKEN);
+            config.portal = Some(Portal { cores: some_cores(), listen: everywhere(port::HTTP) });
+        }
+    }
+    // These are texts and numbers: YAML has all of them.
+    serde_yaml::to_string(&config).unwrap_or_else(|error| format!("# {error}\n"))
+}

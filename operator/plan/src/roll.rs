@@ -1,0 +1,127 @@
+//! Which step comes next, for each resource: told by what there is, never by what was done before.
+
+mod gateway;
+mod leftover;
+mod steady;
+
+use std::time::Duration;
+
+use crate::check::slots::{self, Problem, Ranges, Shard};
+use crate::check::{self, Refusal};
+use crate::facts::{Deployment, Facts};
+use crate::make::{self, Extra, Made};
+use crate::plan::{Delete, Event, Plan, Scale};
+use crate::status::{self, Standing};
+use crate::wanted::{Id, Kind, Resource, Spec, Wanted};
+
+/// What is to be done about the Deployments of one resource, and how they stand.
+#[derive(Debug, Default)]
+struct Step {
+    extra: Extra,
+    scale: Vec<Scale>,
+    delete: Vec<Delete>,
+    events: Vec<Event>,
+    standing: Standing,
+}
+
+pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
+    let resources = wanted.resources();
+    let refusals: Vec<Option<Refusal>> =
+        resources.iter().map(|of| check::refusal(of, &resources, facts)).collect();
+    let ranges = ranges(&resources, &refusals, facts);
+    let mut plan = Plan { admin_token: admin_token(&resources, facts), ..Plan::default() };
+    let mut shards_applied = false;
+    for (of, refusal) in resources.iter().zip(&refusals) {
+        let slots = (of.id.kind == Kind::CoreShard).then_some(&ranges);
+        let range = ranges.given.get(of.id.name.as_str()).copied();
+        let refusal = refusal.clone().or_else(|| without_range(of, slots, range.is_some()));
+        let seen: Vec<&Deployment> = owned(&of.id, facts).collect();
+        let step = match &refusal {
+            Some(refusal) => {
+                let standing = status::Standing::refused(refusal, &seen);
+                if refusal.awaited {
+                    plan.again = sooner(plan.again, status::AGAIN_AWAITED);
+                }
+                Step { standing, ..Step::default() }
+            }
+            None => {
+                let made = Made::of(of, range, facts);
+                let mut step = match of.id.kind {
+                    Kind::Gateway => gateway::step(of, &made, &seen),
+                    _ => steady::step(of, &made, range, &seen),
+                };
+                step.delete.extend(leftover::configs(of, &made, &seen, facts));
+                if !of.paused {
+                    shards_applied |= of.id.kind == Kind::CoreShard;
+                    let deployment = made.deployment(&step.extra);
+                    plan.apply.extend(made.around);
+                    plan.apply.push(deployment);
+                }
+                step
+            }
+        };
+        if !of.paused {
+            plan.scale.extend(step.scale);
+            plan.delete.extend(step.delete);
+            plan.events.extend(step.events);
+            if step.standing.is_draining() {
+                plan.again = sooner(plan.again, status::AGAIN_DRAINING);
+            }
+        }
+        let said = status::say(of, &step.standing, slots, facts);
+        plan.events.extend(status::changes(of, &said));
+        plan.status.push(said);
+    }
+    if shards_applied {
+        let shards: Vec<&Resource<'_>> =
+            resources.iter().filter(|of| of.id.kind == Kind::CoreShard).collect();
+        // Before the first Deployment that needs it, or its pods would look in vain.
+        plan.apply.insert(0, make::cores(&shards, &wanted.namespace, facts));
+    }
+    plan
+}
+
+fn sooner(a: Option<Duration>, b: Duration) -> Option<Duration> {
+    Some(a.map_or(b, |a| a.min(b)))
+}
+
+/// Of one resource, and of no other: not of a former one with the same name either.
+fn owned<'a>(id: &'a Id, facts: &'a Facts) -> impl Iterator<Item = &'a Deployment> {
+    facts.deployments.iter().filter(move |deployment| deployment.owner.as_ref() == Some(id))
+}
+
+/// The ranges of all CoreShards whose data is in the one place.
+fn ranges<'a>(resources: &'a [Resource<'a>], refusals: &[Option<Refusal>], facts: &Facts) -> Ranges<'a> {
+    let elsewhere = |refusal: &Option<Refusal>| {
+        refusal.as_ref().is_some_and(|refusal| refusal.reason == check::CASSANDRA_DIFFERS)
+    };
+    let shards: Vec<Shard<'_>> = resources
+        .iter()
+        .zip(refusals)
+        .filter(|(_, refusal)| !elsewhere(refusal))
+        .filter_map(|(of, _)| {
+            let Spec::CoreShard(spec) = of.spec else { return None };
+            let there = owned(&of.id, facts).find(|deployment| deployment.name == of.base());
+            Some(Shard {
+                name: &of.id.name,
+                wanted: spec.slots,
+                now: there.and_then(|deployment| deployment.slots),
+                settled: there.is_some_and(|deployment| steady::is_settled(deployment, deployment.wanted)),
+            })
+        })
+        .collect();
+    slots::decide(&shards)
+}
+
+/// A CoreShard that has no slots yet, because the ranges are wrong, has nothing to do.
+fn without_range(of: &Resource<'_>, ranges: Option<&Ranges<'_>>, given: bool) -> Option<Refusal> {
+    let Problem { reason, message } = ranges.filter(|_| !given)?.problem.clone()?;
+    Some(Refusal { reason, message, awaited: false })
+}
+
+/// Whether the Secret with the administrator's token is to be made.
+fn admin_token(resources: &[Resource<'_>], facts: &Facts) -> bool {
+    let there = facts.secrets.get(crate::ADMIN_SECRET);
+    resources.iter().any(|of| of.id.kind == Kind::Portal)
+        && !there.is_some_and(|secret| secret.digests.contains_key("token"))
+}

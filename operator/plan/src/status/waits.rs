@@ -1,0 +1,66 @@
+//! Why pods do not come up, and what helps.
+
+use super::Progress;
+use crate::facts::{Deployment, Wait};
+
+/// What `of` does not get over by itself; none while it is only on its way. `serving` goes on until then.
+pub(crate) fn stuck(of: &Deployment, serving: Option<&Deployment>) -> Option<Progress> {
+    let mut found: Vec<(u8, &'static str, &'static str, &Wait)> = of
+        .waits
+        .iter()
+        .map(|wait| {
+            let (rank, reason, way_out) = meaning(&wait.reason);
+            (rank, reason, way_out, wait)
+        })
+        .collect();
+    found.sort_by_key(|(rank, _, _, wait)| (*rank, -wait.pods));
+    let keeps = serving.map(|old| format!("; {} keeps serving", old.name)).unwrap_or_default();
+    let (reason, message) = match found.first() {
+        Some((_, reason, way_out, wait)) => (
+            *reason,
+            format!(
+                "{} of {}: {}: {}: {way_out}{keeps}",
+                pods(wait.pods),
+                of.name,
+                wait.reason,
+                wait.message.trim().trim_end_matches('.')
+            ),
+        ),
+        None if of.overdue => (
+            "NotReadyInTime",
+            format!(
+                "{} of {} pods of {} are ready, and the others have taken too long: see what they wait for by \
+                 `kubectl logs deployment/{}`{keeps}",
+                of.ready, of.wanted, of.name, of.name
+            ),
+        ),
+        None => return None,
+    };
+    Some(Progress::Stuck { reason, message })
+}
+
+/// The order in which they are told, our reason, and the way out.
+fn meaning(reason: &str) -> (u8, &'static str, &'static str) {
+    match reason {
+        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
+            (0, "ImageUnavailable", "correct spec.image or spec.imagePullSecrets")
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            (1, "ContainerNotMade", "mend what the message names")
+        }
+        "CrashLoopBackOff" | "Error" | "OOMKilled" => {
+            (2, "Crashing", "see `kubectl logs --previous` of the pod, and spec.resources")
+        }
+        "Unschedulable" => (
+            3,
+            "NoRoom",
+            "add nodes, or ask for less by spec.resources, nodeSelector, tolerations or affinity",
+        ),
+        "FailedCreate" => (4, "PodsNotMade", "mend what the message names, such as a quota or a policy"),
+        _ => (5, "Waiting", "see `kubectl describe pod`"),
+    }
+}
+
+fn pods(number: i32) -> String {
+    if number == 1 { "1 pod".to_owned() } else { format!("{number} pods") }
+}
