@@ -69,7 +69,7 @@ pub struct Deployment {
     pub there: i32,
     /// Of those, the ones made from the newest template.
     pub updated: i32,
-    /// Of those, the ones that are ready.
+    /// Of those, the ones that are ready: the lesser of what its status and the pods themselves say, as either may lag.
     pub ready: i32,
     /// Pods whose process runs, ready or not, without those that end: they may hold connections.
     pub running: i32,

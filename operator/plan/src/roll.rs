@@ -34,7 +34,7 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
     for (of, refusal) in resources.iter().zip(&refusals) {
         let slots = (of.id.kind == Kind::CoreShard).then_some(&ranges);
         let range = ranges.given.get(of.id.name.as_str()).copied();
-        let refusal = refusal.clone().or_else(|| without_range(of, slots, range.is_some()));
+        let refusal = refusal.clone().or_else(|| without_range(slots, range.is_some()));
         let seen: Vec<&Deployment> = owned(&of.id, facts).collect();
         let step = match &refusal {
             Some(refusal) => {
@@ -114,7 +114,7 @@ fn ranges<'a>(resources: &'a [Resource<'a>], refusals: &[Option<Refusal>], facts
 }
 
 /// A CoreShard that has no slots yet, because the ranges are wrong, has nothing to do.
-fn without_range(of: &Resource<'_>, ranges: Option<&Ranges<'_>>, given: bool) -> Option<Refusal> {
+fn without_range(ranges: Option<&Ranges<'_>>, given: bool) -> Option<Refusal> {
     let Problem { reason, message } = ranges.filter(|_| !given)?.problem.clone()?;
     Some(Refusal { reason, message, awaited: false })
 }

@@ -1,0 +1,6 @@
+//! By what they are about.
+
+mod rolling;
+mod slots;
+mod wholes;
+mod wrong;

@@ -1,0 +1,93 @@
+//! A platform as a whole.
+
+use std::time::Duration;
+
+use stoker_crds::ServiceType;
+use stoker_plan::Connections;
+
+use crate::support::cluster::Cluster;
+use crate::support::platform;
+use crate::support::scene::Scene;
+
+#[test]
+fn all_that_is_made_of_one_of_each() {
+    let mut cluster = Cluster::new(platform::whole());
+    cluster.service_monitors = true;
+    let mut scene = Scene::new("nothing-yet", cluster);
+    scene.objects("nothing has been made yet");
+    scene.end();
+}
+
+#[test]
+fn it_comes_up_and_rests() {
+    let mut scene = Scene::new("coming-up", Cluster::new(platform::whole()));
+    scene.cluster.secrets.remove("stoker-admin");
+    scene.step("nothing has been made yet, not even the administrator's token");
+    scene.cluster.secrets.insert("stoker-admin".to_owned(), platform::secret(&["token"]));
+    scene.step("the token is there");
+    scene.cluster.settle();
+    scene.step("all pods are ready");
+    scene.step("nothing has happened since");
+    scene.end();
+}
+
+#[test]
+fn a_gateway_says_where_it_is_and_what_it_holds() {
+    let mut scene = Scene::at_rest("address-and-connections", Cluster::new(platform::whole()));
+    let count = |scene: &mut Scene, now, seconds| {
+        let since_written = Some(Duration::from_secs(seconds));
+        scene.cluster.connections.insert("edge".to_owned(), Connections { now, since_written });
+    };
+    let address = scene.cluster.addresses.remove("edge-gateway").unwrap();
+    scene.step("the load balancer has taken the address away");
+    scene.cluster.wanted.gateways[0].spec.service.kind = ServiceType::ClusterIP;
+    scene.step("no load balancer is wished");
+    scene.cluster.wanted.gateways[0].spec.service.kind = ServiceType::LoadBalancer;
+    scene.cluster.addresses.insert("edge-gateway".to_owned(), address);
+    count(&mut scene, 1000, 0);
+    scene.step("it is back, and a thousand devices have come");
+    count(&mut scene, 1050, 5);
+    scene.step("five in a hundred more, five seconds later");
+    count(&mut scene, 1051, 6);
+    scene.step("one more");
+    count(&mut scene, 1050, 30);
+    scene.step("one less, half a minute later");
+    scene.end();
+}
+
+#[test]
+fn what_is_changed_in_secrets_rolls_pods_unless_they_read_it_again() {
+    let mut scene = Scene::at_rest("secrets-changed", Cluster::new(platform::whole()));
+    let change = |scene: &mut Scene, secret: &str, key: &str| {
+        let secret = scene.cluster.secrets.get_mut(secret).unwrap();
+        secret.digests.insert(key.to_owned(), format!("{key}-2"));
+    };
+    change(&mut scene, "devices-tls", "tls.crt");
+    change(&mut scene, "devices-tls", "tls.key");
+    scene.step("a new certificate: gateways read it from the files");
+    change(&mut scene, "stoker-admin", "token");
+    scene.step("a new administrator's token: the portal rolls");
+    change(&mut scene, "devices-tls", "ca.crt");
+    scene.step("an authority for devices' certificates: the configuration of gateways changes");
+    change(&mut scene, "cassandra", "password");
+    change(&mut scene, "mail", "smtp_url");
+    scene.step("other credentials of Cassandra and of the mail server: cores and notifiers roll");
+    scene.end();
+}
+
+#[test]
+fn nothing_is_done_while_it_is_paused() {
+    let mut scene = Scene::at_rest("paused", Cluster::new(platform::whole()));
+    let notes = |scene: &mut Scene, value: &str| {
+        let notes = scene.cluster.wanted.gateways[0].metadata.annotations.get_or_insert_default();
+        notes.insert(stoker_plan::PAUSED.to_owned(), value.to_owned());
+    };
+    notes(&mut scene, "true");
+    scene.cluster.wanted.gateways[0].spec.pods.image = Some("stoker:2".to_owned());
+    scene.step("paused, and another image is wished");
+    scene.cluster.settle();
+    scene.step("later");
+    notes(&mut scene, "false");
+    scene.step("it may go on");
+    scene.end();
+}

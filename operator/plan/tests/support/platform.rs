@@ -1,0 +1,99 @@
+//! Resources as people write them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use stoker_crds::{CoreShard, Gateway, Notifier, Portal};
+use stoker_plan::{Secret, Wanted};
+
+/// Where all of it is.
+pub(crate) const NAMESPACE: &str = "heating";
+
+fn resource(kind: &str, name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "stoker.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": format!("{}-{name}", kind.to_lowercase()),
+            "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": spec,
+    })
+}
+
+pub(crate) fn gateway(name: &str, hostname: &str) -> Gateway {
+    let spec = json!({
+        "hostname": hostname,
+        "replicas": 2,
+        "listeners": [
+            {"name": "mqtt", "protocol": "Mqtt", "port": 1883},
+            {"name": "mqtts", "protocol": "Mqtts", "port": 8883, "tlsSecretName": "devices-tls"},
+        ],
+        "service": {"annotations": {"example.com/pool": "devices"}},
+        "drain": {"handoverGrace": "1m30s", "maxRate": 200},
+        "bus": {"secretName": "bus"},
+    });
+    serde_json::from_value(resource("Gateway", name, &spec)).unwrap()
+}
+
+pub(crate) fn core_shard(name: &str, first: i32, last: i32) -> CoreShard {
+    let spec = json!({
+        "replicas": 3,
+        "slots": {"first": first, "last": last},
+        "cassandra": {
+            "contactPoints": ["cassandra-0", "cassandra-1"],
+            "keyspace": "stoker",
+            "datacenter": "dc1",
+            "secretName": "cassandra",
+        },
+        "bus": {"secretName": "bus"},
+        "resources": {"requests": {"cpu": "500m", "memory": "256Mi"}},
+    });
+    serde_json::from_value(resource("CoreShard", name, &spec)).unwrap()
+}
+
+pub(crate) fn notifier(name: &str) -> Notifier {
+    let spec = json!({
+        "email": {"secretName": "mail"},
+        "webhook": {"allow": ["10.1.2.0/24"]},
+        "bus": {"secretName": "bus"},
+    });
+    serde_json::from_value(resource("Notifier", name, &spec)).unwrap()
+}
+
+pub(crate) fn portal(name: &str) -> Portal {
+    let spec = json!({"hostname": "stoker.example.com", "bus": {"secretName": "bus"}});
+    serde_json::from_value(resource("Portal", name, &spec)).unwrap()
+}
+
+/// One of each kind.
+pub(crate) fn whole() -> Wanted {
+    Wanted {
+        namespace: NAMESPACE.to_owned(),
+        gateways: vec![gateway("edge", "devices.example.com")],
+        core_shards: vec![core_shard("main", 0, 255)],
+        notifiers: vec![notifier("people")],
+        portals: vec![portal("console")],
+    }
+}
+
+/// All Secrets that [`whole`] names.
+pub(crate) fn secrets() -> BTreeMap<String, Secret> {
+    [
+        ("bus", &["url"][..]),
+        ("cassandra", &["username", "password"]),
+        ("mail", &["smtp_url", "from"]),
+        ("devices-tls", &["tls.crt", "tls.key"]),
+        ("stoker-admin", &["token"]),
+    ]
+    .into_iter()
+    .map(|(name, keys)| (name.to_owned(), secret(keys)))
+    .collect()
+}
+
+pub(crate) fn secret(keys: &[&str]) -> Secret {
+    Secret { digests: keys.iter().map(|key| ((*key).to_owned(), format!("{key}-1"))).collect() }
+}
