@@ -35,8 +35,10 @@ pub(crate) enum Progress {
     /// All is as it is wished.
     #[default]
     Settled,
-    /// On its way.
+    /// A new revision is on its way.
     Rolling(String),
+    /// The revision is the newest, and some of its pods are not there yet, or no more.
+    Pending(String),
     /// The new revision serves; pods of the old one are left.
     Draining(String),
     /// It does not go on by itself.

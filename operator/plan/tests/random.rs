@@ -39,8 +39,8 @@ enum Happens {
 
 fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
-        12 => any::<usize>().prop_map(Happens::Tick),
-        3 => Just(Happens::Plan),
+        20 => any::<usize>().prop_map(Happens::Tick),
+        5 => Just(Happens::Plan),
         14 => Just(Happens::Write),
         1 => Just(Happens::Restart),
         1 => (0_u8..4).prop_map(Happens::Image),
@@ -80,7 +80,9 @@ impl World {
         match what {
             Happens::Tick(choice) => drop(self.cluster.tick(*choice)),
             Happens::Plan if self.pending.len() == 0 => {
-                self.pending = writes(&self.cluster.plan()).into_iter()
+                let mut writes = writes(&self.cluster.plan());
+                writes.retain(|write| self.cluster.changes(write));
+                self.pending = writes.into_iter();
             }
             Happens::Plan => {}
             Happens::Write => {

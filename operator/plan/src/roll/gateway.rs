@@ -51,16 +51,25 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, seen: &[&Deployment]) -> Step
             step.events.push(retired(of, made, old, whole));
         }
     }
-    let ending: i32 = former.iter().map(|old| old.there + old.terminating).sum();
-    let serving =
-        former.iter().copied().filter(|old| old.wanted > 0).max_by_key(|old| (old.ready, &old.name));
+    let ending: i32 = former.iter().map(|old| old.running + old.terminating).sum();
+    let serving = former
+        .iter()
+        .copied()
+        .filter(|old| old.wanted > 0 && old.ready > 0)
+        .max_by_key(|old| (old.ready, &old.name));
     let progress = match current {
         Some(_) if whole && former.is_empty() => Progress::Settled,
+        Some(_) if whole && ending == 0 => {
+            Progress::Draining("what is left of former revisions is taken away".to_owned())
+        }
         Some(_) if whole => Progress::Draining(format!(
             "revision {} serves; {ending} pods of former revisions let their devices go",
             made.revision
         )),
         Some(current) => stuck(current, serving).unwrap_or_else(|| {
+            if former.is_empty() && current.was_whole {
+                return Progress::Pending(format!("{} of {} pods are ready", current.ready, of.replicas));
+            }
             Progress::Rolling(format!(
                 "revision {}: {} of {} pods are ready{}",
                 made.revision,

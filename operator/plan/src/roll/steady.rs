@@ -20,14 +20,10 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, range: Option<SlotRange>, see
     let progress = match there {
         None => Progress::Rolling(format!("Deployment {} is being made", made.deployment_name())),
         Some(there) if is_current(there, made) && is_settled(there, of.replicas) => Progress::Settled,
-        Some(there) => stuck(there, None).unwrap_or_else(|| {
-            Progress::Rolling(format!(
-                "{} of {} pods are of the newest revision, {} are ready",
-                there.updated.min(of.replicas),
-                of.replicas,
-                there.ready
-            ))
-        }),
+        Some(there) if !is_current(there, made) => {
+            Progress::Rolling(format!("Deployment {} gets another revision", there.name))
+        }
+        Some(there) => stuck(there, None).unwrap_or_else(|| on_its_way(there, of.replicas)),
     };
     let standing = Standing {
         replicas: there.map_or(0, |there| there.there),
@@ -37,6 +33,18 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, range: Option<SlotRange>, see
         ..Standing::default()
     };
     Step { extra: Extra { slots: range, whole: false }, standing, ..Step::default() }
+}
+
+fn on_its_way(there: &Deployment, replicas: i32) -> Progress {
+    if there.observed && there.updated == there.there {
+        Progress::Pending(format!("{} of {replicas} pods are ready", there.ready))
+    } else {
+        Progress::Rolling(format!(
+            "{} of {replicas} pods are of the newest revision, {} are ready",
+            there.updated.min(replicas),
+            there.ready
+        ))
+    }
 }
 
 /// Whether it has the newest template already: a change that is only planned has not begun.

@@ -53,14 +53,17 @@ pub(crate) fn say(
             said(PROGRESSING, false, "NotAccepted", "what runs stays as it is; see the condition Accepted")
         }
         Progress::Settled => said(PROGRESSING, false, "Settled", "all pods are of the newest revision"),
+        Progress::Rolling(_) | Progress::Pending(_) | Progress::Draining(_) if of.paused => {
+            said(PROGRESSING, false, "Paused", paused())
+        }
         Progress::Rolling(message) => said(PROGRESSING, true, "RollingOut", message.clone()),
+        Progress::Pending(message) => said(PROGRESSING, true, "PodsPending", message.clone()),
         Progress::Draining(message) => said(PROGRESSING, true, "Draining", message.clone()),
         Progress::Stuck { reason, message } => said(PROGRESSING, false, reason, message.clone()),
     });
     conditions.extend(in_effect);
     if of.paused {
-        let way_out = format!("nothing is done until the annotation {} is taken away", crate::PAUSED);
-        conditions.push(said(PAUSED, true, "Annotated", way_out));
+        conditions.push(said(PAUSED, true, "Annotated", paused()));
     }
     plan::Standing {
         of: of.id.clone(),
@@ -79,12 +82,20 @@ pub(crate) fn say(
     }
 }
 
+fn paused() -> String {
+    format!("nothing is done until the annotation {} is taken away", crate::PAUSED)
+}
+
 fn ready(of: &Resource<'_>, standing: &Standing, address: Option<&String>, in_effect: Option<&Said>) -> Said {
     if let Some(refusal) = &standing.refusal {
         return said(READY, false, refusal.reason, refusal.message.clone());
     }
     match &standing.progress {
+        Progress::Rolling(_) | Progress::Pending(_) if of.paused => {
+            return said(READY, false, "Paused", format!("a change waits: {}", paused()));
+        }
         Progress::Rolling(message) => return said(READY, false, "RollingOut", message.clone()),
+        Progress::Pending(message) => return said(READY, false, "PodsPending", message.clone()),
         Progress::Stuck { reason, message } => return said(READY, false, reason, message.clone()),
         Progress::Settled | Progress::Draining(_) => {}
     }
@@ -115,6 +126,9 @@ fn in_effect(of: &Resource<'_>, ranges: &Ranges<'_>) -> Said {
         Some(problem) => {
             said(SLOTS_IN_EFFECT, false, problem.reason, format!("{serves}; {}", problem.message))
         }
+        None if !ranges.given.contains_key(of.id.name.as_str()) => {
+            said(SLOTS_IN_EFFECT, false, "NotAccepted", serves)
+        }
         None if ranges.moving => {
             said(SLOTS_IN_EFFECT, false, "SlotsMoving", format!("{serves} while slots change hands"))
         }
@@ -135,7 +149,10 @@ pub(crate) fn changes(of: &Resource<'_>, now: &plan::Standing) -> Option<Event> 
     let now = now.conditions.iter().find(|said| said.kind == READY)?;
     let before = of.before.and_then(|before| before.conditions.iter().find(|old| old.type_ == READY));
     let is_new = before.is_none_or(|before| before.reason != now.reason);
-    let on_its_way = matches!(now.reason, "RollingOut" | "AddressPending" | "ScaledToZero" | "SlotsMoving");
+    let on_its_way = matches!(
+        now.reason,
+        "RollingOut" | "PodsPending" | "Paused" | "AddressPending" | "ScaledToZero" | "SlotsMoving"
+    );
     is_new.then(|| Event {
         about: of.id.clone(),
         warning: !now.is && !on_its_way,

@@ -24,8 +24,8 @@ fn it_rolls_as_a_whole() {
         scene.cluster.tick(0);
     }
     scene.step("a pod is made");
-    let ready = |scene: &Scene| scene.cluster.revisions().iter().map(|of| of.ready).sum::<i32>();
-    while ready(&scene) < 3 {
+    let ready = |scene: &Scene| scene.cluster.facts().deployments.iter().any(|of| of.ready == 1);
+    while !ready(&scene) {
         scene.cluster.tick(0);
     }
     scene.step("it is ready");
@@ -112,6 +112,25 @@ fn an_image_that_is_not_to_be_had_takes_nothing_down() {
     scene.cluster.settle();
     scene.step("the others have ended");
     scene.step("nothing is left of them");
+    scene.end();
+}
+
+#[test]
+fn the_last_that_served_stays_wished_although_none_of_its_pods_is_left() {
+    let mut scene = scene("all-pods-lost");
+    image(&mut scene, NOWHERE);
+    scene.step("an image is wished that is nowhere");
+    scene.cluster.settle();
+    scene.cluster.room = 0;
+    let old = |scene: &Scene| scene.cluster.revisions().into_iter().find(|of| of.was_whole).unwrap();
+    while old(&scene).running > 0 {
+        scene.cluster.kill_of(&old(&scene).name);
+    }
+    scene.cluster.settle();
+    scene.step("all nodes are lost, with the pods of the revision that served");
+    scene.cluster.room = 1000;
+    scene.cluster.settle();
+    scene.step("they are back, and it serves again");
     scene.end();
 }
 

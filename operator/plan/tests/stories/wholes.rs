@@ -14,7 +14,7 @@ fn all_that_is_made_of_one_of_each() {
     let mut cluster = Cluster::new(platform::whole());
     cluster.service_monitors = true;
     let mut scene = Scene::new("nothing-yet", cluster);
-    scene.objects("nothing has been made yet");
+    scene.objects("nothing has been made yet", "");
     scene.end();
 }
 

@@ -70,6 +70,6 @@ fn listeners_that_share_a_port_of_the_pod() {
     wanted.notifiers.clear();
     wanted.portals.clear();
     let mut scene = Scene::new("listeners", Cluster::new(wanted));
-    scene.objects("all encrypted, two ports of one protocol");
+    scene.objects("all encrypted, two ports of one protocol", "edge");
     scene.end();
 }

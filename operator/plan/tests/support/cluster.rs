@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::Deployment as Applied;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
-use stoker_crds::SlotRange;
+use stoker_crds::{SLOTS, SlotRange};
 use stoker_plan::{
     CONFIG, ConfigMap, Connections, Deletable, Delete, Deployment, Facts, Id, Kind, Object, Operator, Plan,
     REVISION, SLOTS_IN_EFFECT, Scale, Secret, WHOLE, Wait, Wanted, plan,
 };
 
 use super::platform;
+
+mod moves;
 
 /// An image that is not to be had.
 pub(crate) const NOWHERE: &str = "registry.example.com/stoker:nowhere";
@@ -28,6 +30,8 @@ struct Pod {
     /// The digest of its template.
     template: String,
     image: String,
+    /// What it serves, when it is a core.
+    slots: Option<SlotRange>,
     state: State,
 }
 
@@ -65,6 +69,11 @@ impl Deployed {
         i32::try_from(self.pods.iter().filter(|pod| is(pod)).count()).unwrap()
     }
 
+    fn slots(&self) -> Option<SlotRange> {
+        let (first, last) = self.note(SLOTS_IN_EFFECT)?.split_once('-')?;
+        Some(SlotRange { first: first.parse().unwrap(), last: last.parse().unwrap() })
+    }
+
     fn note(&self, key: &str) -> Option<&String> {
         self.applied.metadata.annotations.as_ref()?.get(key)
     }
@@ -73,7 +82,7 @@ impl Deployed {
 /// One write to the API server.
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
-    Apply(Object),
+    Apply(Box<Object>),
     Scale(Scale),
     Delete(Delete),
     /// All statuses at once.
@@ -82,7 +91,7 @@ pub(crate) enum Write {
 
 /// The writes of a plan, in order.
 pub(crate) fn writes(plan: &Plan) -> Vec<Write> {
-    let applied = plan.apply.iter().cloned().map(Write::Apply);
+    let applied = plan.apply.iter().cloned().map(|object| Write::Apply(Box::new(object)));
     let scaled = plan.scale.iter().cloned().map(Write::Scale);
     let deleted = plan.delete.iter().cloned().map(Write::Delete);
     applied.chain(scaled).chain(deleted).chain([Write::Status(plan.status.clone())]).collect()
@@ -130,15 +139,15 @@ impl Cluster {
     pub(crate) fn add_foreign(&mut self) {
         let former = Id { kind: Kind::Gateway, name: "edge".to_owned(), uid: "another".to_owned() };
         for (name, owner) in [("edge-0000000000", Some(former)), ("edge-1111111111", None)] {
-            let config = Some(format!("{name}-config"));
+            let config = format!("{name}-config");
             self.foreign.push(Deployment {
                 name: name.to_owned(),
                 owner: owner.clone(),
                 observed: true,
-                config: config.clone(),
+                config: Some(config.clone()),
                 ..Deployment::default()
             });
-            self.foreign_maps.push(ConfigMap { name: config.unwrap(), owner, ..ConfigMap::default() });
+            self.foreign_maps.push(ConfigMap { name: config, owner, ..ConfigMap::default() });
         }
     }
 
@@ -185,10 +194,7 @@ impl Cluster {
             resource_version: of.version.to_string(),
             revision: of.applied.metadata.labels.as_ref().unwrap().get(REVISION).cloned(),
             config: of.note(CONFIG).cloned(),
-            slots: of.note(SLOTS_IN_EFFECT).map(|text| {
-                let (first, last) = text.split_once('-').unwrap();
-                SlotRange { first: first.parse().unwrap(), last: last.parse().unwrap() }
-            }),
+            slots: of.slots(),
             was_whole: of.note(WHOLE).is_some(),
             deleting: false,
             observed: of.observed,
@@ -218,10 +224,12 @@ impl Cluster {
     pub(crate) fn write(&mut self, write: &Write) -> bool {
         self.clock += 1;
         match write {
-            Write::Apply(Object::Deployment(applied)) => self.deploy(applied),
-            Write::Apply(object) => {
-                self.objects.insert((object.kind(), object.name().to_owned()), object.clone());
-            }
+            Write::Apply(object) => match &**object {
+                Object::Deployment(applied) => self.deploy(applied),
+                other => {
+                    self.objects.insert((other.kind(), other.name().to_owned()), other.clone());
+                }
+            },
             Write::Scale(scale) => {
                 let Some(deployed) = self.deployed.get_mut(&scale.deployment) else { return false };
                 if deployed.version.to_string() != scale.resource_version {
@@ -234,6 +242,10 @@ impl Cluster {
             Write::Delete(delete) => {
                 match delete.what {
                     Deletable::ConfigMap => {
+                        let mut pods = self.deployed.values().flat_map(|of| &of.pods);
+                        let read =
+                            pods.any(|pod| pod.state != State::Ending && pod.template.contains(&delete.name));
+                        assert!(!read, "a pod reads ConfigMap {}", delete.name);
                         let key = ("ConfigMap", delete.name.clone());
                         assert!(self.objects.remove(&key).is_some(), "not ours: {delete:?}");
                     }
@@ -351,84 +363,6 @@ impl Cluster {
         plan
     }
 
-    /// Something that the cluster does by itself; `choice` of what it could. False when there is nothing.
-    pub(crate) fn tick(&mut self, choice: usize) -> bool {
-        let mut could: Vec<(String, Do)> = Vec::new();
-        let full = self.occupied() >= self.room;
-        for (name, of) in &self.deployed {
-            if !of.observed || of.status != of.counts() {
-                could.push((name.clone(), Do::Look));
-            }
-            if of.controls().is_some() {
-                could.push((name.clone(), Do::Control));
-            }
-            for (at, pod) in of.pods.iter().enumerate() {
-                let moves = match pod.state {
-                    State::Pending => pod.image != NOWHERE && !full,
-                    State::Running | State::Ending => true,
-                    State::Ready => false,
-                };
-                if moves {
-                    could.push((name.clone(), Do::Move(at)));
-                }
-            }
-        }
-        if could.is_empty() {
-            return false;
-        }
-        let (name, what) = could[choice % could.len()].clone();
-        self.clock += 1;
-        let of = self.deployed.get_mut(&name).unwrap();
-        of.version = self.clock;
-        match what {
-            Do::Move(at) => match of.pods[at].state {
-                State::Pending => of.pods[at].state = State::Running,
-                State::Running => of.pods[at].state = State::Ready,
-                State::Ready | State::Ending => drop(of.pods.remove(at)),
-            },
-            Do::Look => {
-                of.observed = true;
-                of.status = of.counts();
-            }
-            Do::Control => match of.controls() {
-                Some(Control::Make) => {
-                    let (template, image) = (of.template.clone(), of.image.clone());
-                    of.pods.push(Pod { template, image, state: State::Pending });
-                }
-                Some(Control::End(at)) => match of.pods[at].state {
-                    State::Pending => drop(of.pods.remove(at)),
-                    _ => of.pods[at].state = State::Ending,
-                },
-                None => {}
-            },
-        }
-        true
-    }
-
-    /// Lets the cluster do all that it does by itself.
-    pub(crate) fn settle(&mut self) {
-        let mut ticks = 0;
-        while self.tick(ticks) {
-            ticks += 1;
-            assert!(ticks < 10_000, "the cluster does not come to rest: {self:#?}");
-        }
-    }
-
-    /// A node takes a pod with it.
-    pub(crate) fn kill(&mut self, choice: usize) {
-        let names: Vec<String> = self
-            .deployed
-            .iter()
-            .filter(|(_, of)| !of.pods.is_empty())
-            .map(|(name, _)| name.clone())
-            .collect();
-        let Some(name) = names.get(choice % names.len().max(1)) else { return };
-        self.clock += 1;
-        let of = self.deployed.get_mut(name).unwrap();
-        of.version = self.clock;
-        of.pods.remove(choice % of.pods.len());
-    }
-
     /// Deployments of Gateways, as they truly are.
     pub(crate) fn revisions(&self) -> Vec<Deployment> {
         let of_gateway =
@@ -444,6 +378,15 @@ impl Cluster {
         all.iter().filter(of_gateway).cloned().collect()
     }
 
+    /// Slots that no ready core serves.
+    pub(crate) fn unserved(&self) -> Vec<i32> {
+        let pods = self.deployed.values().flat_map(|of| &of.pods).filter(|pod| pod.state == State::Ready);
+        let ranges: Vec<SlotRange> = pods.filter_map(|pod| pod.slots).collect();
+        (0..SLOTS)
+            .filter(|slot| !ranges.iter().any(|range| (range.first..=range.last).contains(slot)))
+            .collect()
+    }
+
     /// Everything that somebody could see, Deployments' versions among it.
     pub(crate) fn everything(&self) -> (BTreeMap<(&'static str, String), Object>, Facts) {
         (self.objects.clone(), self.facts())
@@ -455,46 +398,6 @@ impl Cluster {
         let there =
             self.objects.keys().filter(|(kind, _)| *kind == "ConfigMap").map(|(_, name)| name.clone());
         (read.collect(), there.collect())
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Do {
-    /// The controller writes the status.
-    Look,
-    /// The controller makes or ends a pod.
-    Control,
-    /// A pod moves on.
-    Move(usize),
-}
-
-enum Control {
-    Make,
-    End(usize),
-}
-
-impl Deployed {
-    /// What its controller does next: one pod more than wanted while it rolls, and none less.
-    fn controls(&self) -> Option<Control> {
-        let alive = |pod: &Pod| pod.state != State::Ending;
-        let (new, all) = (self.count(|pod| alive(pod) && pod.template == self.template), self.count(alive));
-        let old = all - new;
-        let find = |is: &dyn Fn(&Pod) -> bool| self.pods.iter().position(|pod| alive(pod) && is(pod));
-        if all < self.wanted || (old > 0 && new < self.wanted && all <= self.wanted) {
-            return Some(Control::Make);
-        }
-        let ready = self.count(|pod| pod.state == State::Ready);
-        let is_old = |pod: &Pod| pod.template != self.template;
-        // Those of the old template that are not ready are missed by nobody.
-        if old > 0 {
-            let idle = find(&|pod| is_old(pod) && pod.state != State::Ready);
-            let spare = (ready > self.wanted).then(|| find(&is_old)).flatten();
-            return idle.or(spare).map(Control::End);
-        }
-        (all > self.wanted)
-            .then(|| find(&|pod| pod.state != State::Ready).or_else(|| find(&|_| true)))
-            .flatten()
-            .map(Control::End)
     }
 }
 

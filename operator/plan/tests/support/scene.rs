@@ -74,11 +74,11 @@ impl Scene {
         }
     }
 
-    /// Objects in full.
-    pub(crate) fn objects(&mut self, when: &str) {
+    /// The same, and objects with such a name in full.
+    pub(crate) fn objects(&mut self, when: &str, name: &str) {
         let plan = self.cluster.plan();
         self.step(when);
-        for object in &plan.apply {
+        for object in plan.apply.iter().filter(|object| object.name().contains(name)) {
             self.document(&serde_json::to_value(object).unwrap());
         }
     }
