@@ -76,6 +76,7 @@ pub struct Cassandra {
     derive = "PartialEq",
     shortname = "scs",
     category = "stoker",
+    validation = Rule::new(crate::NAME_RULE).message(crate::NAME_MESSAGE),
     doc = "The way to data: a few processes that own some of the slots.",
     scale(
         spec_replicas_path = ".spec.replicas",

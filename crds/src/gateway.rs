@@ -137,6 +137,7 @@ pub struct Drain {
     derive = "PartialEq",
     shortname = "sgw",
     category = "stoker",
+    validation = Rule::new(crate::NAME_RULE).message(crate::NAME_MESSAGE),
     doc = "Where devices connect: one hostname, however many pods stand behind it.",
     scale(
         spec_replicas_path = ".spec.replicas",

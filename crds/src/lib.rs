@@ -29,6 +29,11 @@ pub const GROUP: &str = "stoker.dev";
 /// The version of all of them.
 pub const VERSION: &str = "v1alpha1";
 
+/// Names of resources become names of Services, with something behind them.
+const NAME_RULE: &str =
+    "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')";
+const NAME_MESSAGE: &str = "metadata.name must have at most 40 lower-case letters, digits and hyphens, and begin with a letter: a Service is named after it";
+
 /// The definitions of all four, by the name of their file in `generated/`.
 #[must_use]
 pub fn definitions() -> [(&'static str, CustomResourceDefinition); 4] {

@@ -34,6 +34,7 @@ pub struct Webhook {
     derive = "PartialEq",
     shortname = "snt",
     category = "stoker",
+    validation = Rule::new(crate::NAME_RULE).message(crate::NAME_MESSAGE),
     doc = "Who tells people: attempt by attempt, by e-mail and webhook.",
     scale(
         spec_replicas_path = ".spec.replicas",

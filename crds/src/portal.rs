@@ -17,6 +17,7 @@ use crate::{Pods, SecretRef, Status};
     derive = "PartialEq",
     shortname = "spt",
     category = "stoker",
+    validation = Rule::new(crate::NAME_RULE).message(crate::NAME_MESSAGE),
     doc = "Where people and scripts look: the HTTP API and the console.",
     scale(
         spec_replicas_path = ".spec.replicas",

@@ -5,7 +5,7 @@
 use kube::core::cel::validate_cel_schema;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
-use stoker_crds::{CoreShardSpec, GatewaySpec, NotifierSpec};
+use stoker_crds::{CoreShardSpec, GatewaySpec, Notifier, NotifierSpec};
 
 /// The messages of all rules that this breaks.
 fn refusals<T: JsonSchema>(value: &Value, old: Option<&Value>) -> Vec<String> {
@@ -63,6 +63,31 @@ fn listeners_have_ports_of_their_own() {
     assert_eq!(listeners_refused(&two(8083)), [""; 0]);
     let said = listeners_refused(&two(1883));
     assert!(said.len() == 1 && said[0].contains("the same port"), "{said:?}");
+}
+
+#[test]
+fn the_name_is_one_that_a_service_can_have() {
+    let longest = "a".repeat(40);
+    let too_long = "a".repeat(41);
+    for (name, fits) in [
+        ("a", true),
+        ("edge-1", true),
+        (longest.as_str(), true),
+        (too_long.as_str(), false),
+        ("1-edge", false),
+        ("edge-", false),
+        ("edge.eu", false),
+    ] {
+        let resource = json!({
+            "apiVersion": "stoker.dev/v1alpha1",
+            "kind": "Notifier",
+            "metadata": {"name": name},
+            "spec": {"replicas": 2, "webhook": {"allow": []}, "bus": {"secretName": "bus"}},
+        });
+        let said = refusals::<Notifier>(&resource, None);
+        assert_eq!(said.is_empty(), fits, "{name}: {said:?}");
+        assert!(said.iter().all(|message| message.contains("a Service is named after it")), "{said:?}");
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use stoker_crds::ServiceType;
-use stoker_plan::Connections;
+use serde_json::json;
+use stoker_crds::{Pods, ServiceType, TrafficPolicy};
+use stoker_plan::{Connections, Object};
 
 use crate::support::cluster::Cluster;
 use crate::support::platform;
@@ -15,6 +16,41 @@ fn all_that_is_made_of_one_of_each() {
     cluster.service_monitors = true;
     let mut scene = Scene::new("nothing-yet", cluster);
     scene.objects("nothing has been made yet", "");
+    scene.end();
+}
+
+#[test]
+fn all_that_can_be_said_of_pods_and_services_arrives_there() {
+    let mut wanted = platform::whole();
+    let pods: Pods = serde_json::from_value(json!({
+        "image": "registry.example.com/other:1",
+        "resources": {"limits": {"memory": "1Gi"}},
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "devices", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"a": "b"}}},
+        ]}},
+        "imagePullSecrets": [{"name": "registry"}],
+    }))
+    .unwrap();
+    let core = &mut wanted.core_shards[0].spec;
+    core.cassandra.replication_factor = Some(1);
+    core.cassandra.secret_name = None;
+    core.pods = pods;
+    let service = &mut wanted.gateways[0].spec.service;
+    service.kind = ServiceType::NodePort;
+    service.external_traffic_policy = TrafficPolicy::Local;
+    let mut scene = Scene::new("all-fields", Cluster::new(wanted));
+    let plan = scene.cluster.plan();
+    let chosen = plan.apply.iter().filter(|object| match object {
+        Object::Deployment(_) => object.name() == "main-core",
+        Object::ConfigMap(_) => object.name().starts_with("main-core"),
+        Object::Service(_) => object.name() == "edge-gateway",
+        _ => false,
+    });
+    for object in chosen {
+        scene.document(&serde_json::to_value(object).unwrap());
+    }
     scene.end();
 }
 

@@ -110,7 +110,8 @@ impl Scene {
         self.said = all;
     }
 
-    fn document(&mut self, of: &impl Serialize) {
+    /// Writes something down as it is.
+    pub(crate) fn document(&mut self, of: &impl Serialize) {
         self.text.push_str("---\n");
         self.text.push_str(&serde_yaml::to_string(of).unwrap());
     }
