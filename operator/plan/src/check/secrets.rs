@@ -10,13 +10,13 @@ pub(crate) struct Need<'a> {
     pub(crate) secret: &'a str,
     pub(crate) keys: &'static [&'static str],
     what: &'static str,
-    /// Whether a change of it is read from files by who runs; else it takes a new pod.
-    pub(crate) reloaded: bool,
+    /// Whether its files are renewed under those who run, so that a change is no reason to roll.
+    pub(crate) in_place: bool,
 }
 
 /// All Secrets that `of` needs.
 pub(crate) fn needs<'a>(of: &Resource<'a>) -> Vec<Need<'a>> {
-    let once = |secret, keys, what| Need { secret, keys, what, reloaded: false };
+    let once = |secret, keys, what| Need { secret, keys, what, in_place: false };
     let mut needs = vec![once(of.bus, &["url"], "spec.bus")];
     match of.spec {
         Spec::CoreShard(spec) => {
@@ -26,7 +26,7 @@ pub(crate) fn needs<'a>(of: &Resource<'a>) -> Vec<Need<'a>> {
         Spec::Gateway(spec) => {
             for (name, secret) in Doors::of(&spec.listeners).encrypted() {
                 let what = if name == "wss" { "listeners of Wss" } else { "listeners of Mqtts" };
-                needs.push(Need { secret, keys: &["tls.crt", "tls.key"], what, reloaded: true });
+                needs.push(Need { secret, keys: &["tls.crt", "tls.key"], what, in_place: true });
             }
         }
         Spec::Notifier(spec) => {

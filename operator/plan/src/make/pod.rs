@@ -220,7 +220,7 @@ fn files(of: &Resource<'_>, config: &str) -> Vec<(Volume, VolumeMount)> {
 /// A digest of all that pods have from Secrets and read once only: when it changes, they roll.
 fn credentials(of: &Resource<'_>, facts: &Facts) -> String {
     let mut all: Vec<[&str; 3]> = Vec::new();
-    for need in needs(of).iter().filter(|need| !need.reloaded) {
+    for need in needs(of).iter().filter(|need| !need.in_place) {
         for key in need.keys {
             let value = facts.secrets.get(need.secret).and_then(|secret| secret.digests.get(*key));
             all.push([need.secret, key, value.map_or("", String::as_str)]);

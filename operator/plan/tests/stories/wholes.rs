@@ -92,7 +92,7 @@ fn a_gateway_says_where_it_is_and_what_it_holds() {
 }
 
 #[test]
-fn what_is_changed_in_secrets_rolls_pods_unless_they_read_it_again() {
+fn what_is_changed_in_secrets_rolls_pods_unless_it_is_a_certificate() {
     let mut scene = Scene::at_rest("secrets-changed", Cluster::new(platform::whole()));
     let change = |scene: &mut Scene, secret: &str, key: &str| {
         let secret = scene.cluster.secrets.get_mut(secret).unwrap();
@@ -100,7 +100,7 @@ fn what_is_changed_in_secrets_rolls_pods_unless_they_read_it_again() {
     };
     change(&mut scene, "devices-tls", "tls.crt");
     change(&mut scene, "devices-tls", "tls.key");
-    scene.step("a new certificate: gateways read it from the files");
+    scene.step("a new certificate: its files are renewed, and nothing rolls");
     change(&mut scene, "stoker-admin", "token");
     scene.step("a new administrator's token: the portal rolls");
     change(&mut scene, "devices-tls", "ca.crt");
