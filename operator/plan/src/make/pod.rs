@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
-    VolumeMount,
+    EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext,
+    SleepAction, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -28,11 +28,15 @@ const ADMIN: &str = "/etc/stoker/admin";
 pub(super) const ADMIN_TOKEN: &str = "/etc/stoker/admin/token";
 /// Where crash reports are left, for as long as the pod is there.
 const STATE: &str = "/var/lib/stoker";
+/// How long a pod in front serves on as if nothing were, when it is to end: by then nobody is sent to it any more. A
+/// device that one pod of a revision lets go would else come to another that is about to end, and be moved twice.
+const FORGOTTEN_AFTER_S: i64 = 5;
 /// What a gateway may take beyond `drain.within` (20 s), and the kubelet until it tells it.
-const GATEWAY_GRACE_S: i64 = DRAIN_WITHIN_S + 20 + 10;
+const GATEWAY_GRACE_S: i64 = FORGOTTEN_AFTER_S + DRAIN_WITHIN_S + 20 + 10;
+const PORTAL_GRACE_S: i64 = FORGOTTEN_AFTER_S + 30;
 /// What a core may take to hand its slots on (20 s), to say goodbye, and some more.
 const CORE_GRACE_S: i64 = 40;
-const GRACE_S: i64 = 30;
+const NOTIFIER_GRACE_S: i64 = 30;
 
 /// Where the certificate of an encrypted listener is.
 pub(super) fn door(name: &str) -> String {
@@ -69,7 +73,8 @@ pub(super) fn template(of: &Resource<'_>, config: &str, facts: &Facts) -> PodTem
             termination_grace_period_seconds: Some(match of.spec {
                 Spec::Gateway(_) => GATEWAY_GRACE_S,
                 Spec::CoreShard(_) => CORE_GRACE_S,
-                Spec::Notifier(_) | Spec::Portal(_) => GRACE_S,
+                Spec::Notifier(_) => NOTIFIER_GRACE_S,
+                Spec::Portal(_) => PORTAL_GRACE_S,
             }),
             containers: vec![container(of, mounts, facts)],
             volumes: Some(volumes),
@@ -116,6 +121,7 @@ fn container(of: &Resource<'_>, mounts: Vec<VolumeMount>, facts: &Facts) -> Cont
         ports: Some(ports.collect()),
         volume_mounts: Some(mounts),
         resources: of.pods.resources.clone(),
+        lifecycle: matches!(of.spec, Spec::Gateway(_) | Spec::Portal(_)).then(serve_on),
         // A start may wait for Cassandra and RabbitMQ as long as they are away, and is healthy meanwhile.
         startup_probe: Some(probe("/healthz", 2, 30)),
         liveness_probe: Some(probe("/healthz", 10, 3)),
@@ -127,6 +133,14 @@ fn container(of: &Resource<'_>, mounts: Vec<VolumeMount>, facts: &Facts) -> Cont
             ..SecurityContext::default()
         }),
         ..Container::default()
+    }
+}
+
+fn serve_on() -> Lifecycle {
+    let sleep = Some(SleepAction { seconds: FORGOTTEN_AFTER_S });
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler { sleep, ..LifecycleHandler::default() }),
+        ..Lifecycle::default()
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, seen: &[&Deployment]) -> Step
             "revision {} serves; {ending} pods of former revisions let their devices go",
             made.revision
         )),
-        Some(current) => stuck(current, serving).unwrap_or_else(|| {
+        Some(current) => stuck(current, serving.map(|old| old.name.as_str())).unwrap_or_else(|| {
             if former.is_empty() && current.was_whole {
                 return Progress::Pending(format!("{} of {} pods are ready", current.ready, of.replicas));
             }

@@ -23,7 +23,8 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, range: Option<SlotRange>, see
         Some(there) if !is_current(there, made) => {
             Progress::Rolling(format!("Deployment {} gets another revision", there.name))
         }
-        Some(there) => stuck(there, None).unwrap_or_else(|| on_its_way(there, of.replicas)),
+        Some(there) => stuck(there, (there.ready > 0).then_some("what is ready"))
+            .unwrap_or_else(|| on_its_way(there, of.replicas)),
     };
     let standing = Standing {
         replicas: there.map_or(0, |there| there.there),

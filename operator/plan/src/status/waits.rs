@@ -4,7 +4,7 @@ use super::Progress;
 use crate::facts::{Deployment, Wait};
 
 /// What `of` does not get over by itself; none while it is only on its way. `serving` goes on until then.
-pub(crate) fn stuck(of: &Deployment, serving: Option<&Deployment>) -> Option<Progress> {
+pub(crate) fn stuck(of: &Deployment, serving: Option<&str>) -> Option<Progress> {
     let mut found: Vec<(u8, &'static str, &'static str, &Wait)> = of
         .waits
         .iter()
@@ -14,7 +14,7 @@ pub(crate) fn stuck(of: &Deployment, serving: Option<&Deployment>) -> Option<Pro
         })
         .collect();
     found.sort_by_key(|(rank, _, _, wait)| (*rank, -wait.pods));
-    let keeps = serving.map(|old| format!("; {} keeps serving", old.name)).unwrap_or_default();
+    let keeps = serving.map(|what| format!("; {what} keeps serving")).unwrap_or_default();
     let (reason, message) = match found.first() {
         Some((_, reason, way_out, wait)) => (
             *reason,
