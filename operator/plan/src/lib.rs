@@ -11,6 +11,7 @@ mod object;
 mod plan;
 mod roll;
 mod status;
+mod text;
 mod wanted;
 
 pub use facts::{ConfigMap, Connections, Deployment, Facts, Operator, Secret, Wait};

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use stoker_crds::Status;
 
 use crate::object::Object;
+use crate::text::shortened;
 use crate::wanted::Id;
 
 /// What is to be done, in this order: `apply`, `scale`, `delete`, and then what is said about it. Whoever is
@@ -122,6 +123,9 @@ impl Standing {
     }
 }
 
+/// The API server takes 1,024 bytes.
+const EVENT_MOST: usize = 1000;
+
 /// Something that people are told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -133,4 +137,10 @@ pub struct Event {
     pub reason: &'static str,
     /// For people.
     pub message: String,
+}
+
+impl Event {
+    pub(crate) fn new(about: &Id, warning: bool, reason: &'static str, message: &str) -> Self {
+        Self { about: about.clone(), warning, reason, message: shortened(message, EVENT_MOST) }
+    }
 }

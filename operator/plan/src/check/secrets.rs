@@ -3,7 +3,11 @@
 use super::{Doors, Refusal};
 use crate::ADMIN_SECRET;
 use crate::facts::Facts;
+use crate::text::shortened;
 use crate::wanted::{Resource, Spec};
+
+/// What is told of the names of keys that a Secret has.
+const KEYS_MOST: usize = 200;
 
 /// A Secret, the keys that are needed of it, and what needs it.
 pub(crate) struct Need<'a> {
@@ -62,7 +66,11 @@ pub(super) fn refusal(of: &Resource<'_>, facts: &Facts) -> Option<Refusal> {
                     keys.iter().copied().filter(|key| !there.digests.contains_key(*key)).collect();
                 if !missing.is_empty() {
                     let has: Vec<&str> = there.digests.keys().map(String::as_str).collect();
-                    let has = if has.is_empty() { "nothing".to_owned() } else { has.join(", ") };
+                    let has = if has.is_empty() {
+                        "nothing".to_owned()
+                    } else {
+                        shortened(&has.join(", "), KEYS_MOST)
+                    };
                     said.push(format!(
                         "Secret {secret} ({what}) lacks {}; it has {has}: add what is missing",
                         list(&missing)

@@ -103,5 +103,5 @@ fn retired(of: &Resource<'_>, made: &Made, old: &Deployment, whole: bool) -> Eve
     } else {
         format!("{} never came up and holds no device: it makes room", old.name)
     };
-    Event { about: of.id.clone(), warning: false, reason: "RevisionRetired", message }
+    Event::new(&of.id, false, "RevisionRetired", &message)
 }

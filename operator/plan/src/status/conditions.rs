@@ -153,12 +153,7 @@ pub(crate) fn changes(of: &Resource<'_>, now: &plan::Standing) -> Option<Event> 
         now.reason,
         "RollingOut" | "PodsPending" | "Paused" | "AddressPending" | "ScaledToZero" | "SlotsMoving"
     );
-    is_new.then(|| Event {
-        about: of.id.clone(),
-        warning: !now.is && !on_its_way,
-        reason: now.reason,
-        message: now.message.clone(),
-    })
+    is_new.then(|| Event::new(&of.id, !now.is && !on_its_way, now.reason, &now.message))
 }
 
 #[cfg(test)]

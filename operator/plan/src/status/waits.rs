@@ -2,6 +2,10 @@
 
 use super::Progress;
 use crate::facts::{Deployment, Wait};
+use crate::text::shortened;
+
+/// What is told of Kubernetes' own message.
+const MESSAGE_MOST: usize = 512;
 
 /// What `of` does not get over by itself; none while it is only on its way. `serving` goes on until then.
 pub(crate) fn stuck(of: &Deployment, serving: Option<&str>) -> Option<Progress> {
@@ -23,7 +27,7 @@ pub(crate) fn stuck(of: &Deployment, serving: Option<&str>) -> Option<Progress> 
                 pods(wait.pods),
                 of.name,
                 wait.reason,
-                wait.message.trim().trim_end_matches('.')
+                shortened(wait.message.trim().trim_end_matches('.'), MESSAGE_MOST)
             ),
         ),
         None if of.overdue => (
