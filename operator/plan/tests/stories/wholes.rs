@@ -125,5 +125,10 @@ fn nothing_is_done_while_it_is_paused() {
     scene.step("later");
     notes(&mut scene, "false");
     scene.step("it may go on");
+    scene.cluster.settle();
+    notes(&mut scene, "true");
+    scene.step("paused again when the new revision is ready: the old one stays");
+    notes(&mut scene, "false");
+    scene.step("it may go on, and the old one goes");
     scene.end();
 }
