@@ -111,8 +111,10 @@ async fn a_request_goes_on_with_its_callers_trace_and_is_found_by_its_id() -> Re
     let collector = Collector::start().await?;
     let (platform, _device) = platform(&collector).await?;
     let (trace, caller) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let token = std::fs::read_to_string(platform.data_dir().join("admin.token"))?;
     let answer = reqwest::Client::new()
         .get(format!("{}/devices/{ID}", platform.api.base()))
+        .bearer_auth(token.trim())
         .header("traceparent", format!("00-{trace}-{caller}-01"))
         .header("x-request-id", "find-me-1")
         .send()

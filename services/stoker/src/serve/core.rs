@@ -34,7 +34,8 @@ fn advertised(core: &config::Core, listens: SocketAddr) -> Result<String> {
         Some(address) => Ok(address.clone()),
         None if listens.ip().is_unspecified() => bail!(
             "core.advertise is not configured: core listens on {listens}, which tells nobody where it is; give an \
-             address that the other services reach, such as 10.0.0.7:7400"
+             address that the other services reach, such as 10.0.0.7:7400, in the file of --config, or by \
+             STOKER__CORE__ADVERTISE"
         ),
         None => Ok(listens.to_string()),
     }
@@ -87,9 +88,9 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         None => SlotRange::ALL,
     };
     let listen = of_core.listen.as_deref().unwrap_or(LISTEN);
-    check(of_core, listen)?;
     let options = cassandra_options(&configuration.cassandra)?;
     let bus = bus_config(&process, &configuration, Role::Core)?;
+    check(of_core, listen)?;
     let tls = tls(&configuration)?;
     let link = link(tls.as_ref());
     let (stats, joined) = (Arc::new(CoreStats::default()), Late::default());
