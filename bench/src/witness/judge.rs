@@ -17,6 +17,8 @@ use crate::report::Report;
 
 /// The first attempts come after 1 s, 5 s and 30 s: what was under way at a kill is tried again within that.
 const MAILS_WITHIN: Duration = Duration::from_secs(90);
+/// An attempt of which nothing was heard is made anew after 120 s: who looks sooner finds it pending.
+const SETTLED_WITHIN: Duration = Duration::from_secs(240);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How many examples of what is wrong are shown.
 const EXAMPLES: usize = crate::report::EXAMPLES;
@@ -31,7 +33,9 @@ struct Event {
 
 #[derive(Deserialize)]
 struct Notification {
+    id: String,
     state: String,
+    attempts: serde_json::Value,
 }
 
 /// Everything that was seen from outside.
@@ -195,14 +199,21 @@ impl Witness<'_> {
         report.exactly("mails that can't be read", 0, self.mails.unreadable());
         let begun = Instant::now();
         loop {
-            let (mut pending, mut failed) = (0, 0);
+            let (mut pending, mut failed, mut example) = (0, 0, None);
             self.api
                 .each("/notifications", "", |notification: Notification| {
-                    pending += u64::from(notification.state == "pending");
+                    if notification.state == "pending" {
+                        pending += 1;
+                        example
+                            .get_or_insert_with(|| format!("{} {}", notification.id, notification.attempts));
+                    }
                     failed += u64::from(notification.state == "failed");
                 })
                 .await?;
-            if pending == 0 || begun.elapsed() > MAILS_WITHIN {
+            if pending == 0 || begun.elapsed() > SETTLED_WITHIN {
+                if let Some(example) = example {
+                    eprintln!("not settled: {example}");
+                }
                 report.exactly("notifications that are not settled", 0, pending);
                 report.exactly("notifications given up", 0, failed);
                 return Ok(());
