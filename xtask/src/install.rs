@@ -40,8 +40,6 @@ pub(crate) enum Need {
     RabbitMq,
     /// What stands in front of several processes.
     HaProxy,
-    /// What cuts the network between them. Only root may use it.
-    NfTables,
     /// All that a lab of so many nodes needs, Cassandra itself too.
     Lab {
         nodes: u8,
@@ -66,7 +64,6 @@ impl fmt::Display for Need {
             Self::Maven => f.write_str("Maven"),
             Self::RabbitMq => f.write_str("RabbitMQ"),
             Self::HaProxy => f.write_str("HAProxy"),
-            Self::NfTables => f.write_str("nftables, as root"),
             Self::Lab { nodes: 1 } => f.write_str("Java 17, RabbitMQ and Cassandra (by Maven)"),
             Self::Lab { nodes } => {
                 write!(f, "Java 17, RabbitMQ and {nodes} nodes of Cassandra (by Maven)")
@@ -89,7 +86,6 @@ pub(crate) fn ensure(need: &Need, workspace: &Workspace, runner: &Runner) -> Res
         Need::Maven => lab::ensure_maven(&tools),
         Need::RabbitMq => lab::ensure_rabbitmq(&tools),
         Need::HaProxy => tools.tool("haproxy", &["-v"], "haproxy"),
-        Need::NfTables => tools.tool("nft", &["list", "tables"], "nftables"),
         Need::Lab { .. } => crate::lab::prepare(workspace, runner),
     }
     .with_context(|| format!("{need} is needed"))

@@ -1,6 +1,5 @@
 //! The table of parts. A new part is a new row.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::install::{Need, foreign};
@@ -52,7 +51,7 @@ const fn minutes(count: u64) -> Duration {
 }
 
 /// All parts, the quick and telling ones first.
-pub(super) static PARTS: [Part; 15] = [
+pub(super) static PARTS: [Part; 14] = [
     Part {
         name: "fmt",
         what: "the sources are formatted",
@@ -202,21 +201,6 @@ pub(super) static PARTS: [Part; 15] = [
                 .env("STOKER_E2E_PYTHON", foreign::python(workspace))
                 .env("STOKER_E2E_NODE_MODULES", foreign::node_modules(workspace));
             vec![release_build(), tests]
-        }),
-    },
-    Part {
-        name: "history",
-        what: "what a mistreated fleet of processes acknowledged is so: kills, freezes, a cut network, restarts",
-        quick: false,
-        needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::NfTables],
-        deadline: minutes(30),
-        work: Work::Steps(|workspace| {
-            let program = |name| workspace.target.join("release").join(name);
-            // Each kind of mistreatment once. Longer runs are for when something has changed; see bench/README.md.
-            let run = Step::new(program("stoker-bench"))
-                .args(["history", "--rounds", "17", "--devices", "100", "--commands", "5", "--frozen", "8"])
-                .args([OsString::from("--stoker"), program("stoker").into()]);
-            vec![Step::cargo("build --release --locked -p stoker -p stoker-bench"), run]
         }),
     },
 ];
