@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const IMPORTED_AT_ONCE: usize = 5_000;
 /// So often what the platform could not answer is asked again, after that pause.
 const IMPORT_TRIES: u32 = 5;
-const IMPORT_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+const IMPORT_PAUSE: Duration = Duration::from_millis(500);
 /// The longest that any request may take: an import of many devices.
 const WITHIN: Duration = Duration::from_secs(600);
 /// Items of one page: the most that the platform gives.

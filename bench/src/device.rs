@@ -56,7 +56,13 @@ impl Login {
 }
 
 /// Appends a PUBLISH with QoS 1.
-pub(crate) fn put_publish(id: PacketId, topic: &str, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn put_publish(
+    version: Version,
+    id: PacketId,
+    topic: &str,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let publish = Publish {
         dup: false,
         qos: Qos::AtLeastOnce,
@@ -66,7 +72,7 @@ pub(crate) fn put_publish(id: PacketId, topic: &str, payload: &[u8], out: &mut V
         properties: Properties::EMPTY,
         payload,
     };
-    Ok(Packet::Publish(publish).encode(Version::V311, out)?)
+    Ok(Packet::Publish(publish).encode(version, out)?)
 }
 
 /// The first whole packet of `input` and its length; none when more bytes are needed.
@@ -172,7 +178,7 @@ impl Device {
     pub(crate) async fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<PacketId> {
         let id = self.take_id();
         let mut out = Vec::new();
-        put_publish(id, topic, payload, &mut out)?;
+        put_publish(Version::V311, id, topic, payload, &mut out)?;
         self.stream.write_all(&out).await?;
         Ok(id)
     }
@@ -184,7 +190,7 @@ impl Device {
             Packet::PubAck(Ack::success(packet_id)).encode(Version::V311, &mut out)?;
         }
         let topic = format!("v1/devices/me/rpc/response/{number}");
-        put_publish(self.take_id(), &topic, br#"{"ok":true}"#, &mut out)?;
+        put_publish(Version::V311, self.take_id(), &topic, br#"{"ok":true}"#, &mut out)?;
         Ok(self.stream.write_all(&out).await?)
     }
 

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fs::Timespec;
-use stoker_protocol::codec::{Packet, PacketId, ReasonCode};
+use stoker_protocol::codec::{Packet, PacketId, ReasonCode, Version};
 
-use crate::device::{Login, first_packet, put_publish};
+use crate::device::{Login, first_packet};
 use crate::histogram::Histogram;
 use crate::process::thread_cpu;
+use crate::template::{Template, following};
 
 /// What every message says: 26 bytes, two points.
 pub(crate) const PAYLOAD: &[u8] = br#"{"t_supply":71.25,"p":1.4}"#;
 /// Points of one message.
 pub(crate) const POINTS: u64 = 2;
-const TOPIC: &str = "v1/devices/me/telemetry";
 /// How long a CONNACK may take, and, at the end, the PUBACKs of what was sent.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// What is read at once: 16,000 PUBACKs.
@@ -71,10 +71,6 @@ struct Connection {
     acked: u64,
     /// The system has told to wait until there is room to write.
     blocked: bool,
-}
-
-fn following(id: PacketId) -> PacketId {
-    id.checked_add(1).unwrap_or(PacketId::MIN)
 }
 
 impl Connection {
@@ -180,29 +176,6 @@ impl Connection {
     }
 }
 
-/// The PUBLISH that is sent again and again, with another packet identifier.
-struct Template {
-    before: Vec<u8>,
-    after: Vec<u8>,
-}
-
-impl Template {
-    fn new() -> Result<Self> {
-        let mut packet = Vec::new();
-        put_publish(PacketId::MIN, TOPIC, PAYLOAD, &mut packet)?;
-        let after = packet.split_off(packet.len() - PAYLOAD.len());
-        // Two bytes of packet identifier stand before the payload.
-        packet.truncate(packet.len() - 2);
-        Ok(Self { before: packet, after })
-    }
-
-    fn put(&self, id: PacketId, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.before);
-        out.extend_from_slice(&id.get().to_be_bytes());
-        out.extend_from_slice(&self.after);
-    }
-}
-
 /// Some connections and the thread that will serve them.
 pub(crate) struct Generator {
     epoll: OwnedFd,
@@ -227,7 +200,7 @@ impl Generator {
             epoll::add(&epoll, &connection.stream, EventData::new_u64(index), EventFlags::IN)?;
             connections.push(connection);
         }
-        let template = Template::new()?;
+        let template = Template::new(Version::V311, PAYLOAD)?;
         Ok(Self { epoll, connections, template, load, due: 0, outcome: Outcome::default(), before: None })
     }
 
@@ -353,27 +326,5 @@ impl Generator {
             self.outcome.starved = starved_now.saturating_sub(starved);
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_template_makes_the_packet_that_the_codec_makes() {
-        let template = Template::new().unwrap();
-        for id in [1_u16, 255, 256, 65_535] {
-            let id = PacketId::new(id).unwrap();
-            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-            template.put(id, &mut ours);
-            put_publish(id, TOPIC, PAYLOAD, &mut theirs).unwrap();
-            assert_eq!(ours, theirs);
-        }
-    }
-
-    #[test]
-    fn packet_identifiers_leave_out_zero() {
-        assert_eq!(following(PacketId::MAX), PacketId::MIN);
     }
 }

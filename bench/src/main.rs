@@ -18,6 +18,7 @@ mod random;
 mod report;
 mod run;
 mod smtp;
+mod template;
 mod webhook;
 mod witness;
 

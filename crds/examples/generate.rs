@@ -1,4 +1,4 @@
-//! Writes the definitions into the folder that is named: `cargo xtask crds` calls it.
+//! Writes the definitions into the folders that are named: `cargo xtask crds` calls it.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,15 @@ use std::path::PathBuf;
 const HEADER: &str = "# Made by `cargo xtask crds` from crds/src. Change it there.\n";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: generate FOLDER")?);
+    let folders: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if folders.is_empty() {
+        return Err("usage: generate FOLDER…".into());
+    }
     for (name, definition) in stoker_crds::definitions() {
-        std::fs::write(folder.join(name), HEADER.to_owned() + &serde_yaml::to_string(&definition)?)?;
+        let text = HEADER.to_owned() + &serde_yaml::to_string(&definition)?;
+        for folder in &folders {
+            std::fs::write(folder.join(name), &text)?;
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// The deadline for what is to happen soon: generous, since it only ends what hangs.
-pub const WITHIN: Duration = Duration::from_secs(30);
+pub const WITHIN: Duration = Duration::from_secs(90);
 
 /// Asks until there is an answer.
 ///

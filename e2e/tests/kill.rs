@@ -239,10 +239,13 @@ async fn what_nobody_had_answered_before_the_kill_is_told_after_it() -> Result<(
     ensure!(bench.mail.mails().is_empty(), "a server that hangs takes nothing");
     bench.kill9().await?;
     bench.nothing_is_lost(&[("E42".to_owned(), "raised")]).await?;
-    // A broker brings again what it had handed out, and the new owner may not know that it has it: then it comes twice,
-    // under the same key.
+    let told = (bench.mail.mails().len(), bench.hooks.hooks().len());
     if bench.platform.is_one() {
-        assert_eq!((bench.mail.mails().len(), bench.hooks.hooks().len()), (1, 2), "and once is enough");
+        assert_eq!(told, (1, 2), "once is enough");
+    } else {
+        // A broker brings again what it had handed out, and the new owner may not know that it has it: then it comes once
+        // more, under the same key.
+        ensure!(told.0 <= 2 && told.1 <= 3, "{told:?} mails and requests of one alarm");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What parts need besides cargo: look whether it is there, install it where that may be done, look again.
 
 pub(crate) mod foreign;
+mod kube;
 pub(crate) mod lab;
 
 use std::fmt;
@@ -40,10 +41,20 @@ pub(crate) enum Need {
     RabbitMq,
     /// What stands in front of several processes.
     HaProxy,
+    /// What cuts the network between them. Only root may use it.
+    NfTables,
     /// All that a lab of so many nodes needs, Cassandra itself too.
     Lab {
         nodes: u8,
     },
+    /// Go, new enough for the modules that labs are made of.
+    Go,
+    /// Debian's own tools for its packages.
+    Debian,
+    /// What runs pods.
+    Containers,
+    /// All that a lab with Kubernetes needs, Kubernetes itself too.
+    Kubernetes,
 }
 
 impl Need {
@@ -64,9 +75,16 @@ impl fmt::Display for Need {
             Self::Maven => f.write_str("Maven"),
             Self::RabbitMq => f.write_str("RabbitMQ"),
             Self::HaProxy => f.write_str("HAProxy"),
+            Self::NfTables => f.write_str("nftables, as root"),
             Self::Lab { nodes: 1 } => f.write_str("Java 17, RabbitMQ and Cassandra (by Maven)"),
             Self::Lab { nodes } => {
                 write!(f, "Java 17, RabbitMQ and {nodes} nodes of Cassandra (by Maven)")
+            }
+            Self::Go => f.write_str("Go 1.26 or newer"),
+            Self::Debian => f.write_str("apt and dpkg"),
+            Self::Containers => f.write_str("containerd, runc, CNI's plugins, nftables and root"),
+            Self::Kubernetes => {
+                f.write_str("Kubernetes (by Go), containerd, runc, CNI's plugins, nftables and root")
             }
         }
     }
@@ -86,7 +104,12 @@ pub(crate) fn ensure(need: &Need, workspace: &Workspace, runner: &Runner) -> Res
         Need::Maven => lab::ensure_maven(&tools),
         Need::RabbitMq => lab::ensure_rabbitmq(&tools),
         Need::HaProxy => tools.tool("haproxy", &["-v"], "haproxy"),
+        Need::NfTables => tools.tool("nft", &["list", "tables"], "nftables"),
         Need::Lab { .. } => crate::lab::prepare(workspace, runner),
+        Need::Go => kube::ensure_go(&tools),
+        Need::Debian => kube::ensure_debian(&tools),
+        Need::Containers => kube::ensure_containers(&tools),
+        Need::Kubernetes => crate::lab::prepare_kubernetes(workspace, runner),
     }
     .with_context(|| format!("{need} is needed"))
 }

@@ -1,10 +1,11 @@
-//! `cargo xtask lab`: real Cassandra and RabbitMQ on this machine, for tests and for trying things out.
+//! `cargo xtask lab`: real Cassandra, RabbitMQ and Kubernetes on this machine, for tests and for trying things out.
 
 mod amqp;
 mod cassandra;
 mod cql;
 mod fetch;
 mod folder;
+mod kube;
 mod rabbitmq;
 mod ready;
 mod session;
@@ -20,6 +21,8 @@ use anyhow::{Result, bail};
 
 use self::fetch::Cache;
 use self::folder::{Folder, State};
+use self::kube::bins::Bins;
+use self::kube::{Place, clear, image, network};
 use self::settings::{Part, Ports, Settings};
 use self::start::Starter;
 use self::status::Status;
@@ -27,12 +30,12 @@ use crate::install::{self, Need};
 use crate::process::Runner;
 use crate::workspace::Workspace;
 
-pub(crate) use self::session::Session;
+pub(crate) use self::session::{Session, Wish};
 
 /// Where labs are: not among what `cargo clean` removes, or running ones could not be found again.
 const LABS: &str = ".lab";
 
-/// Real Cassandra and RabbitMQ on this machine, for tests and for trying things out
+/// Real Cassandra, RabbitMQ and Kubernetes on this machine, for tests and for trying things out
 ///
 /// Each lab has a name, a folder with its state, data and logs, and ports of its own. docs/lab.md says more.
 #[derive(clap::Args)]
@@ -64,7 +67,9 @@ enum Action {
         json: bool,
     },
     /// Stop one part, such as cassandra-2 or rabbitmq
-    Stop { part: String },
+    Stop {
+        part: String,
+    },
     /// Start a part that was stopped or killed, and wait until it is ready
     Start {
         part: String,
@@ -72,6 +77,26 @@ enum Action {
         #[arg(long, value_name = "DIR")]
         cache: Option<PathBuf>,
     },
+    Image(ImageArgs),
+    /// Make helm, kubeconform, kube-score and tilt, which need no lab, and say where they are
+    Tools,
+}
+
+/// Make an image of what is built, and hand it to the lab's Kubernetes
+///
+/// It holds `stoker`, and `stoker-operator` where that is built too, on the C library of this machine's distribution.
+/// The archive stays in target/image, for Docker and podman.
+#[derive(clap::Args)]
+struct ImageArgs {
+    /// Where the programs are [as a rule: target/release]
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// What comes after `stoker.local/stoker:`
+    #[arg(long, default_value = "dev")]
+    tag: String,
+    /// Where downloads are kept
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
 }
 
 #[derive(clap::Args, Default)]
@@ -79,6 +104,9 @@ struct UpArgs {
     /// How many nodes of Cassandra, on 127.0.0.1 and following: 1 (as a rule) or 3
     #[arg(long, value_name = "NODES", value_parser = clap::builder::PossibleValuesParser::new(["1", "3"]))]
     cassandra: Option<String>,
+    /// With Kubernetes, whose pods reach Cassandra and RabbitMQ: needs root, and is one of its kind on a machine
+    #[arg(long)]
+    kubernetes: bool,
     /// Take five ports from this one on: Cassandra's two, RabbitMQ's two, epmd's
     #[arg(long, value_name = "PORT")]
     port_base: Option<u16>,
@@ -127,6 +155,7 @@ impl UpArgs {
                 distribution: self.distribution_port.unwrap_or(ports.distribution),
                 epmd: self.epmd_port.unwrap_or(ports.epmd),
             },
+            kubernetes: self.kubernetes || usual.is_some_and(|usual| usual.kubernetes),
         };
         settings.check()?;
         Ok(settings)
@@ -151,6 +180,11 @@ pub(crate) fn run(workspace: &Workspace, runner: &Runner, args: &Args) -> Result
         Action::Status { json } => lab.status(*json),
         Action::Stop { part } => lab.stop(part).map(|()| true),
         Action::Start { part, cache } => lab.start(part, cache.as_deref()).map(|()| true),
+        Action::Image(image) => lab.image(image).map(|()| true),
+        Action::Tools => {
+            println!("{}", chart_tools(workspace, runner)?.display());
+            Ok(true)
+        }
     }
 }
 
@@ -171,6 +205,26 @@ fn tools(
     Ok((install::lab::java(runner)?, jars, install::lab::rabbitmq_server()?))
 }
 
+/// Sees to it that all that a lab with Kubernetes is made of is on this machine.
+pub(crate) fn prepare_kubernetes(workspace: &Workspace, runner: &Runner) -> Result<()> {
+    kubernetes(workspace, runner, None).map(drop)
+}
+
+/// The folder with helm, kubeconform, kube-score, tilt and kind-config, by which all that is written for a cluster is judged
+/// without one.
+pub(crate) fn chart_tools(workspace: &Workspace, runner: &Runner) -> Result<PathBuf> {
+    let cache = Cache::new(workspace, None)?;
+    let bin = cache.dir().join("bin");
+    Bins::of_charts(&cache, workspace, runner)?.link(&bin)?;
+    Ok(bin)
+}
+
+/// The programs of Kubernetes.
+fn kubernetes(workspace: &Workspace, runner: &Runner, cache: Option<&Path>) -> Result<Bins> {
+    install::ensure(&Need::Containers, workspace, runner)?;
+    Bins::of_lab(&Cache::new(workspace, cache)?, workspace, runner)
+}
+
 /// One lab, and the means to change it.
 struct Lab<'a> {
     workspace: &'a Workspace,
@@ -188,10 +242,11 @@ impl Lab<'_> {
                 let asked = args.settings(&state.settings.name, Some(&state.settings))?;
                 if asked != state.settings {
                     bail!(
-                        "the lab in {} has {} nodes of Cassandra and the ports {}; what differs needs another \
-                         --name, or `cargo xtask lab down --purge` first",
+                        "the lab in {} has {} nodes of Cassandra, {} Kubernetes, and the ports {}; what differs \
+                         needs another --name, or `cargo xtask lab down --purge` first",
                         self.folder.path().display(),
                         state.settings.cassandra,
+                        if state.settings.kubernetes { "with" } else { "no" },
                         state.settings.ports
                     );
                 }
@@ -199,7 +254,7 @@ impl Lab<'_> {
             }
         };
         let parts = state.settings.parts();
-        self.starter(args.cache.as_deref())?.start(&mut state, &parts)?;
+        self.starter(&state.settings, args.cache.as_deref())?.start(&mut state, &parts)?;
         let status = Status::of(self.workspace, self.runner, &self.folder, &state)?;
         if args.json {
             println!("{}", status.json()?);
@@ -217,12 +272,17 @@ impl Lab<'_> {
     fn down(&self, purge: bool) -> Result<()> {
         if self.folder.load()?.is_none() {
             eprintln!("there is no lab in {}", self.folder.path().display());
-            return Ok(());
+            // One that failed before anything was started has made its network.
+            let is_ours = network::owner()?.is_some_and(|owner| owner == self.folder.path());
+            return if is_ours { clear::clear(self.runner, &self.folder) } else { Ok(()) };
         }
         let _lock = self.folder.lock(self.runner)?;
         let mut state = self.known()?;
         let parts = state.settings.parts();
         stop::stop(&self.folder, &mut state, &parts)?;
+        if state.settings.kubernetes {
+            clear::clear(self.runner, &self.folder)?;
+        }
         if purge {
             self.folder.purge(&state)?;
         }
@@ -265,9 +325,9 @@ impl Lab<'_> {
         let part = state.settings.part(name)?;
         let parts = match part {
             Part::RabbitMq => vec![Part::Epmd, part],
-            Part::Epmd | Part::Cassandra(_) => vec![part],
+            Part::Epmd | Part::Cassandra(_) | Part::Kube(_) => vec![part],
         };
-        self.starter(cache)?.start(&mut state, &parts)
+        self.starter(&state.settings, cache)?.start(&mut state, &parts)
     }
 
     fn known(&self) -> Result<State> {
@@ -279,9 +339,27 @@ impl Lab<'_> {
         }
     }
 
-    fn starter(&self, cache: Option<&Path>) -> Result<Starter<'_>> {
+    fn image(&self, args: &ImageArgs) -> Result<()> {
+        let state = self.known()?;
+        if !state.settings.kubernetes {
+            bail!("the lab in {} has no Kubernetes", self.folder.path().display());
+        }
+        let cache = Cache::new(self.workspace, args.cache.as_deref())?;
+        let from = args.from.clone().unwrap_or_else(|| self.workspace.target.join("release"));
+        let (name, archive) = image::make(self.workspace, self.runner, &cache, &from, &args.tag)?;
+        image::import(&Place::of(&self.folder), self.runner, &archive)?;
+        println!("{name}");
+        Ok(())
+    }
+
+    fn starter(&self, settings: &Settings, cache: Option<&Path>) -> Result<Starter<'_>> {
         let (java, jars, rabbitmq) = tools(self.workspace, self.runner, cache)?;
+        let kubernetes = match settings.kubernetes {
+            true => Some(kubernetes(self.workspace, self.runner, cache)?),
+            false => None,
+        };
         Ok(Starter {
+            kubernetes,
             workspace: self.workspace,
             runner: self.runner,
             folder: &self.folder,

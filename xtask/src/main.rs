@@ -1,7 +1,9 @@
 //! The project's own tasks, run as `cargo xtask TASK`.
 
 mod audit;
+mod chart;
 mod crds;
+mod disk;
 mod install;
 mod lab;
 mod proc;
@@ -36,7 +38,7 @@ enum Task {
     Tidy,
     /// Check that the .proto files have only grown since the committed baseline
     Proto(proto_compat::Args),
-    /// Write the custom resource definitions, crds/generated, anew from their types
+    /// Write the custom resource definitions, in crds/generated and in the chart, anew from their types
     Crds,
     /// Look up the dependencies in the advisory database (needs network access to it; not part of the tests)
     Audit,

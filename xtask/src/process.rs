@@ -264,7 +264,7 @@ fn end_group(child: &mut Child) -> Result<()> {
 }
 
 /// The living processes below `top` except `spared` and those below them, from /proc; none where there is no /proc.
-fn descendants(top: u32, spared: &[u32]) -> Vec<(u32, String)> {
+pub(crate) fn descendants(top: u32, spared: &[u32]) -> Vec<(u32, String)> {
     let processes: Vec<(u32, Stat)> = fs::read_dir("/proc")
         .into_iter()
         .flatten()

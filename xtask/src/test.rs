@@ -15,7 +15,7 @@ use crate::lab::Session;
 use crate::process::{Ending, Interrupted, Runner, Step};
 use crate::report::{Counts, Report, Row, Verdict};
 use crate::workspace::Workspace;
-use crate::{proto_compat, tidy};
+use crate::{chart, disk, proto_compat, tidy};
 use parts::{PARTS, Part, Work};
 
 /// How much of a failed step's output is printed; all of it is in the log.
@@ -88,14 +88,10 @@ struct Hall<'a> {
 impl Hall<'_> {
     /// Runs the parts. An error means that somebody wants to stop.
     fn run(&mut self) -> Result<()> {
-        let last_in_lab = PARTS.iter().rposition(|part| self.args.wants(part) && part.lab_nodes().is_some());
+        let last_in_lab = PARTS.iter().rposition(|part| self.args.wants(part) && part.lab().is_some());
         for (index, part) in PARTS.iter().enumerate() {
             if self.args.wants(part) {
-                if self
-                    .lab
-                    .as_ref()
-                    .is_some_and(|lab| part.lab_nodes().is_some_and(|nodes| nodes != lab.nodes()))
-                {
+                if self.lab.as_ref().is_some_and(|lab| part.lab().is_some_and(|wish| wish != lab.wish())) {
                     self.end_lab()?;
                 }
                 let row = self.run_part(part)?;
@@ -140,13 +136,14 @@ impl Hall<'_> {
         let verdict = with_leftovers(verdict, &self.runner.sweep());
         let row = Row { part: part.name, verdict, took: begun.elapsed(), tests };
         tell(&row, self.args.verbose, &log);
+        println!("   {} are free", disk::shown(disk::free(&self.workspace.target)?));
         Ok(row)
     }
 
     fn end_lab(&mut self) -> Result<()> {
         let Some(lab) = self.lab.take() else { return Ok(()) };
         println!("── ending the lab");
-        let ended = lab.end().context("failed to end the lab");
+        let ended = lab.end(self.runner).context("failed to end the lab");
         self.runner.spare_nobody();
         let left = self.runner.sweep();
         ended?;
@@ -225,18 +222,20 @@ impl Bench<'_> {
             }
             _ => {}
         }
+        disk::ensure_room(&self.workspace.target)?;
         for need in self.part.needs {
             install::ensure(need, self.workspace, self.runner)?;
         }
-        if let Some(nodes) = self.part.lab_nodes()
+        if let Some(wish) = self.part.lab()
             && self.lab.is_none()
         {
-            *self.lab = Some(Session::begin(self.workspace, self.runner, nodes)?);
+            *self.lab = Some(Session::begin(self.workspace, self.runner, wish)?);
         }
         let deadline = Instant::now() + self.part.deadline;
         match self.part.work {
             Work::Tidy => verdict_of(&tidy::check(self.workspace, self.runner)?),
             Work::Proto => verdict_of(&proto_compat::check(self.workspace)?),
+            Work::Chart => verdict_of(&chart::check(self.workspace, self.runner)?),
             Work::Steps(steps) => {
                 Ok(self.steps(&steps(self.workspace), deadline)?.unwrap_or(Verdict::Passed))
             }
@@ -265,7 +264,7 @@ impl Bench<'_> {
 
     /// Runs the steps up to the first that fails, and says how.
     fn steps(&self, steps: &[Step], deadline: Instant) -> Result<Option<Verdict>> {
-        let lab = self.lab.as_ref().filter(|_| self.part.lab_nodes().is_some());
+        let lab = self.lab.as_ref().filter(|_| self.part.lab().is_some());
         let env = lab.map(Session::env).unwrap_or_default();
         for step in steps {
             println!("   $ {}", step.shown());

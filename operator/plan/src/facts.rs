@@ -1,7 +1,6 @@
 //! What there is: all that a plan is made from, beside what is wanted.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use stoker_crds::SlotRange;
 
@@ -20,8 +19,8 @@ pub struct Facts {
     pub config_maps: Vec<ConfigMap>,
     /// Where Services are reached, by name; only those that have an address.
     pub addresses: BTreeMap<String, String>,
-    /// Connections that the pods of Gateways hold, by name.
-    pub connections: BTreeMap<String, Connections>,
+    /// Connections that the pods of Gateways hold, by name, as they were counted last.
+    pub connections: BTreeMap<String, i64>,
     /// Whether the cluster knows `ServiceMonitor` of `monitoring.coreos.com/v1`.
     pub service_monitors: bool,
 }
@@ -101,13 +100,4 @@ pub struct ConfigMap {
     pub owner: Option<Id>,
     /// What a change is to be based on.
     pub resource_version: String,
-}
-
-/// Connections of a Gateway.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Connections {
-    /// As its pods count them now.
-    pub now: i64,
-    /// How long ago the number in the status was written; nothing when it never was.
-    pub since_written: Option<Duration>,
 }

@@ -14,12 +14,13 @@ mod status;
 mod text;
 mod wanted;
 
-pub use facts::{ConfigMap, Connections, Deployment, Facts, Operator, Secret, Wait};
+pub use facts::{ConfigMap, Deployment, Facts, Operator, Secret, Wait};
+pub use names::MANAGED_BY;
 pub use object::{Object, ServiceMonitor};
 pub use plan::{Deletable, Delete, Event, Plan, Said, Scale, Standing};
 pub use wanted::{Id, Kind, Wanted};
 
-/// Who applies, for server-side apply; also the label `app.kubernetes.io/managed-by`.
+/// Who applies, for server-side apply; also what [`MANAGED_BY`] says.
 pub const FIELD_MANAGER: &str = "stoker-operator";
 /// The Secret with the administrator's token, key `token`.
 pub const ADMIN_SECRET: &str = "stoker-admin";

@@ -106,7 +106,10 @@ fn ranges<'a>(resources: &'a [Resource<'a>], refusals: &[Option<Refusal>], facts
                 name: &of.id.name,
                 wanted: spec.slots,
                 now: there.and_then(|deployment| deployment.slots),
-                settled: there.is_some_and(|deployment| steady::is_settled(deployment, deployment.wanted)),
+                // Without a pod it has gained nothing that anybody else may let go.
+                settled: there.is_some_and(|deployment| {
+                    deployment.wanted > 0 && steady::is_settled(deployment, deployment.wanted)
+                }),
             })
         })
         .collect();

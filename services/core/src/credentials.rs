@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use stoker_domain::model::{Device, DeviceKey, TokenHash};
+use stoker_domain::model::{Device, DeviceKey, Proof, TokenHash};
 use stoker_domain::ports::store::{RegistryKey, RegistryRow, Store, StoreError, SwapOutcome};
 use stoker_proto::convert;
 use stoker_proto::core::v1::peer_service_client::PeerServiceClient;
@@ -231,16 +231,21 @@ impl Credentials {
         })
     }
 
-    /// Whose credential this is; none when it is nobody's. Asked of the owner of the device's slot.
-    pub(crate) async fn check(&self, shown: Shown) -> Result<Option<DeviceKey>, CredentialError> {
+    /// Whose credential this would be, and what it comes to; none when it is nobody's. Asked of the owner of the device's
+    /// slot, whose record of the device has the last word.
+    pub(crate) async fn check(&self, shown: Shown) -> Result<Option<(DeviceKey, Proof)>, CredentialError> {
         if let Shown::Token(token) = &shown {
-            return self.check_token(token).await;
+            let row = self.token_row(token).await?;
+            return Ok(row.map(|(hash, device)| (device, Proof::Token(hash))));
         }
         let Some(key) = self.claimed(&shown).await? else { return Ok(None) };
-        match shown {
-            Shown::Password { password, .. } => self.check_password(key, password).await,
-            _ => Ok(self.device(&key).await?.map(|device| device.key)),
-        }
+        let proof = match shown {
+            Shown::Password { password, .. } => {
+                self.check_password(&key, password).await?.map(Proof::Password)
+            }
+            _ => Some(Proof::Certificate),
+        };
+        Ok(proof.map(|proof| (key, proof)))
     }
 
     async fn token_row(&self, token: &str) -> Result<Option<(TokenHash, DeviceKey)>, CredentialError> {
@@ -253,21 +258,16 @@ impl Credentials {
         Ok(Some((hash, device)))
     }
 
-    async fn check_token(&self, token: &str) -> Result<Option<DeviceKey>, CredentialError> {
-        let Some((hash, device)) = self.token_row(token).await? else { return Ok(None) };
-        let record = self.device(&device).await?;
-        Ok(record.filter(|record| record.token_hash == Some(hash)).map(|record| record.key))
-    }
-
+    /// The PHC string of the device, if the password is right for it.
     async fn check_password(
         &self,
-        key: DeviceKey,
+        key: &DeviceKey,
         password: String,
-    ) -> Result<Option<DeviceKey>, CredentialError> {
+    ) -> Result<Option<String>, CredentialError> {
         if password.chars().count() > PASSWORD_MAX {
             return Ok(None);
         }
-        let Some(phc) = self.device(&key).await?.and_then(|record| record.password_hash) else {
+        let Some(phc) = self.device(key).await?.and_then(|record| record.password_hash) else {
             return Ok(None);
         };
         let digest: [u8; 32] = {
@@ -277,23 +277,22 @@ impl Credentials {
             digest.update(password.as_bytes());
             digest.finalize().into()
         };
-        if self.remembered.lock().get(&key) == Some(&digest) {
-            return Ok(Some(key));
+        if self.remembered.lock().get(key) == Some(&digest) {
+            return Ok(Some(phc));
         }
         let right = self
             .hashing_thread(move || {
                 PasswordHash::new(&phc)
                     .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+                    .then_some(phc)
             })
             .await?;
-        if !right {
-            return Ok(None);
-        }
+        let Some(phc) = right else { return Ok(None) };
         let mut remembered = self.remembered.lock();
         if remembered.len() >= REMEMBERED_PASSWORDS {
             remembered.clear();
         }
         remembered.insert(key.clone(), digest);
-        Ok(Some(key))
+        Ok(Some(phc))
     }
 }

@@ -46,6 +46,7 @@ pub struct CoreStats {
     pub(crate) handed_on: Histogram,
     commands: [(AtomicU64, Histogram); STATES.len()],
     answered: [AtomicU64; Answered::ALL.len()],
+    abandoned: AtomicU64,
     slots: OnceLock<Slots>,
 }
 
@@ -60,6 +61,7 @@ impl Default for CoreStats {
             handed_on: Histogram::new(STAGES),
             commands: STATES.map(|_| (AtomicU64::new(0), Histogram::new(STAGES))),
             answered: Answered::ALL.map(|_| AtomicU64::new(0)),
+            abandoned: AtomicU64::new(0),
             slots: OnceLock::new(),
         }
     }
@@ -85,6 +87,8 @@ pub struct CoreSnapshot {
     /// Requests that only the owner of their slot answers, among several cores: `here`, `passed_on` to another core, or
     /// answered `for_another`, and how many.
     pub answered: [(&'static str, u64); 3],
+    /// Requests that nobody wanted any more when their turn came at their slot.
+    pub abandoned: u64,
     /// Slots that this process owns now.
     pub slots: usize,
     /// Requests that wait for them now.
@@ -107,6 +111,7 @@ impl CoreStats {
                 .map(|(state, (count, after))| (state, count.load(Ordering::Relaxed), after.snapshot()))
                 .collect(),
             answered: Answered::ALL.map(|(by, name)| (name, self.count_of(by).load(Ordering::Relaxed))),
+            abandoned: self.abandoned.load(Ordering::Relaxed),
             slots: self.slots.get().map_or(0, |slots| slots.owned().len()),
             waiting: self.slots.get().map_or(0, Slots::waiting),
         }
@@ -129,6 +134,11 @@ impl CoreStats {
     /// A request that only the owner of its slot answers was answered.
     pub(crate) fn answered(&self, by: Answered) {
         self.count_of(by).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request was not looked at: nobody wanted it any more.
+    pub(crate) fn abandoned(&self) {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A command has come into its state.

@@ -16,7 +16,7 @@ use crate::Listener;
 use crate::connection::{Connection, Peer};
 use crate::shared::Shared;
 use crate::stats;
-use crate::tls::{self, TlsConfig};
+use crate::tls::TlsConfig;
 use crate::transport::{Door, Stream, Transport};
 use crate::upgrade::{UpgradeError, upgrade};
 
@@ -142,14 +142,14 @@ async fn handshakes(
     let (stream, certificate) = match tls {
         None => (Stream::Tcp(stream), None),
         Some(tls) => {
-            let stream = match timeout(HANDSHAKE_WITHIN, tls.acceptor.accept(stream)).await {
+            let accepted = async { tls.acceptor().await.accept(stream).await };
+            let stream = match timeout(HANDSHAKE_WITHIN, accepted).await {
                 Ok(stream) => stream.map_err(HandshakeError::Tls)?,
                 Err(_) => return Err(HandshakeError::TlsLate),
             };
             let certificates = stream.get_ref().1.peer_certificates();
-            let device = certificates.and_then(|chain| chain.first()).and_then(tls::common_name);
-            let certificate = tls.organization.zip(device);
-            let certificate = certificate.map(|(organization, device)| (organization.to_string(), device));
+            let certificate =
+                certificates.and_then(<[_]>::first).and_then(|certificate| tls.device(certificate));
             (Stream::Tls(Box::new(stream)), certificate)
         }
     };

@@ -194,8 +194,9 @@ impl Beating {
         for (core, reply) in &heard {
             self.close(core, reply);
         }
+        let away = heard.iter().filter(|(_, reply)| reply.cut_off).count();
         for (core, reply) in heard.iter().filter(|(_, reply)| reply.cut_off) {
-            if self.beats.cores.leave(&core.address) {
+            if is_its_own_trouble(away, heard.len()) && self.beats.cores.leave(&core.address) {
                 let (core, member) = (&core.address, &reply.member);
                 tracing::warn!(core, member, "a core is cut from its store; it is left");
             }
@@ -325,6 +326,12 @@ impl Beating {
     }
 }
 
+/// Whether those cores that are cut from the store are to be left for the others. Not when they are most of them: then it is the
+/// store that does not keep up, and everything that is under way at them would have to be asked once more of fewer.
+fn is_its_own_trouble(cut_off: usize, heard: usize) -> bool {
+    cut_off * 2 <= heard
+}
+
 /// A slot whose owner has yet to hear of the sessions held here.
 struct Due {
     slot: Slot,
@@ -423,6 +430,14 @@ async fn ask(channel: Channel, request: BeatRequest) -> Result<BeatReply, Status
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cores_are_left_for_their_own_trouble_and_not_for_that_of_the_store() {
+        let left = [(1, 2), (1, 3), (2, 4)].map(|(cut_off, heard)| is_its_own_trouble(cut_off, heard));
+        let kept =
+            [(1, 1), (2, 2), (2, 3), (3, 3)].map(|(cut_off, heard)| is_its_own_trouble(cut_off, heard));
+        assert_eq!((left, kept), ([true; 3], [false; 4]));
+    }
 
     #[test]
     fn a_session_of_an_older_owner_is_told_to_the_newer_one() {

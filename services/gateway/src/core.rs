@@ -22,7 +22,7 @@ const REPORT_WITHIN: Duration = Duration::from_secs(60);
 
 /// Calls about sessions under way at once, of each kind: when a whole fleet comes or goes, it waits its turn here, where
 /// a device costs little, and not in the transport.
-pub(crate) const SESSION_CALLS: usize = 256;
+pub(crate) const SESSION_CALLS: usize = 64;
 
 async fn within<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(WITHIN, call).await {
@@ -31,15 +31,20 @@ async fn within<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> R
     }
 }
 
-/// Asks for a session.
+/// Asks for a session. None: when its turn came, nobody wanted it any more, and core was not asked. A device that has waited
+/// for too long dials again, and what it does not want must not keep it waiting once more.
 pub(crate) async fn open_session(
     shared: &Shared,
     request: wire::OpenSessionRequest,
-) -> Result<wire::OpenSessionReply, Status> {
+    is_wanted: impl Fn() -> bool,
+) -> Option<Result<wire::OpenSessionReply, Status>> {
     // Never closed: the error cannot be.
     let _turn = shared.opening_sessions.acquire().await;
+    if !is_wanted() {
+        return None;
+    }
     // A call is kilobytes large: on the heap, and only when its turn has come.
-    Box::pin(within(shared.core.clone().open_session(to_owner(request)))).await
+    Some(Box::pin(within(shared.core.clone().open_session(to_owner(request)))).await)
 }
 
 /// Reports an event; it and all it causes are stored on `Ok`.
@@ -131,7 +136,8 @@ pub(crate) async fn commands_wanted(
     epoch: SessionEpoch,
     wanted: bool,
 ) {
-    session(&shared, &device, epoch, Session::CommandsWanted(wanted)).await;
+    let _turn = shared.telling_sessions.acquire().await;
+    Box::pin(session(&shared, &device, epoch, Session::CommandsWanted(wanted))).await;
 }
 
 /// The session is over.

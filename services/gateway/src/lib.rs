@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 pub use beats::Beats;
 pub use drain::Drain;
 pub use stats::{GatewayStats, StatsSnapshot};
-pub use tls::{TlsConfig, TlsError};
+pub use tls::{TlsConfig, TlsError, TlsTexts};
 
 use shared::Shared;
 

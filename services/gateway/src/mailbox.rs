@@ -142,6 +142,11 @@ impl Mailbox {
         Poll::Ready(std::mem::take(&mut inner.mail))
     }
 
+    /// Whether the connection has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.lock().closed
+    }
+
     /// Takes nothing any more; what is left in it.
     pub(crate) fn close(&self) -> Mail {
         let mut inner = self.0.lock();

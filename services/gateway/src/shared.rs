@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) rejections: Rejections,
     pub(crate) connections: TaskTracker,
     pub(crate) opening_sessions: Semaphore,
+    pub(crate) telling_sessions: Semaphore,
     pub(crate) ending_sessions: Semaphore,
     pub(crate) stats: Arc<GatewayStats>,
     /// There may be several cores, and they come and go.
@@ -75,6 +76,7 @@ impl Shared {
             rejections: Rejections::default(),
             connections: TaskTracker::new(),
             opening_sessions: Semaphore::new(SESSION_CALLS),
+            telling_sessions: Semaphore::new(SESSION_CALLS),
             ending_sessions: Semaphore::new(SESSION_CALLS),
             stats,
             several_cores: config.beats.is_some(),

@@ -49,6 +49,8 @@ impl State {
 struct Known {
     address: String,
     shunned_until: Option<Instant>,
+    /// Whoever comes to it until then stays.
+    left_until: Option<Instant>,
     /// Ends the connections of channels to any core that came to this one.
     left: CancellationToken,
 }
@@ -71,7 +73,8 @@ impl Cores {
         for address in wanted() {
             if !state.known.iter().any(|known| known.address == *address) {
                 let left = CancellationToken::new();
-                state.known.push(Known { address: address.clone(), shunned_until: None, left });
+                let address = address.clone();
+                state.known.push(Known { address, shunned_until: None, left_until: None, left });
             }
         }
         state.hints.retain(|address| wanted().any(|wanted| wanted == address));
@@ -125,7 +128,8 @@ impl Cores {
     }
 
     /// The core at this address is there and of no use, for example because it is cut from its store: connections to any
-    /// core that came to it end, and are made anew elsewhere. False: there is no elsewhere, and they stay.
+    /// core that came to it end, and are made anew elsewhere. False: they stay, since there is no elsewhere, or since it was
+    /// left just now, and who has come back to it has found no other.
     pub fn leave(&self, address: &str) -> bool {
         let now = Instant::now();
         let mut state = self.0.state.lock();
@@ -133,12 +137,17 @@ impl Cores {
         if !state.known.iter().any(better) {
             return false;
         }
+        let mut is_left = false;
         for known in state.known.iter_mut().filter(|known| known.address == address) {
             known.shunned_until = Some(now + LEFT);
-            std::mem::take(&mut known.left).cancel();
+            if known.left_until.is_none_or(|until| until <= now) {
+                std::mem::take(&mut known.left).cancel();
+                is_left = true;
+            }
+            known.left_until = Some(now + LEFT);
         }
         state.hints.retain(|hint| hint != address);
-        true
+        is_left
     }
 
     /// Ends a connection to this core, when it is to be left.
@@ -189,7 +198,10 @@ mod tests {
         assert!(cores.leave("a:1"));
         assert!(to_a.is_cancelled() && !to_b.is_cancelled());
         assert_eq!(cores.in_order()[1], "a:1");
-        assert!(!cores.left("a:1").is_cancelled(), "it may be of use again");
+        let again = cores.left("a:1");
+        assert!(!again.is_cancelled(), "it may be of use again");
+        assert!(!cores.leave("a:1"));
+        assert!(!again.is_cancelled(), "who comes back to it so soon has found no other");
         assert!(!cores.leave("b:1"), "there is no better one");
         assert!(!to_b.is_cancelled());
     }

@@ -8,6 +8,7 @@ mod dial;
 mod hints;
 mod incoming;
 mod owner;
+mod reread;
 mod role;
 mod tls;
 
@@ -16,6 +17,7 @@ pub use cores::Cores;
 pub use dial::{Dial, Dialed, Link, NoConnection, Wire, tcp};
 pub use incoming::{Accepted, Incoming};
 pub use owner::{name_owner, to_owner};
+pub use reread::Reread;
 pub use role::{Caller, Role};
 pub use tls::{Tls, TlsError, TlsFiles, pem_certificates, read_pem};
 

@@ -3,11 +3,11 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use stoker_domain::model::OrganizationId;
-use stoker_gateway::{Listener, TlsConfig};
+use stoker_gateway::{Listener, TlsConfig, TlsTexts};
 use stoker_link::read_pem;
 use tokio::net::TcpListener;
 
@@ -87,7 +87,7 @@ impl Closed {
             check(what, by, address)?;
             Ok(address.to_owned())
         };
-        let secure = |of, name: &str, door: &SecureDoor| -> Result<Option<(String, TlsConfig)>> {
+        let secure = |of, name: &'static str, door: &SecureDoor| -> Result<Option<(String, TlsConfig)>> {
             let Some(address) = &door.listen else { return Ok(None) };
             Ok(Some((checked(of, address)?, tls(name, door, defaults.certificates)?)))
         };
@@ -150,26 +150,31 @@ async fn open_ws(address: &str, asked: bool) -> Result<Option<(TcpListener, Sock
 }
 
 /// The TLS of `gateway.mqtts` or `gateway.wss`.
-fn tls(name: &str, door: &SecureDoor, directory: Option<&Path>) -> Result<TlsConfig> {
+fn tls(name: &'static str, door: &SecureDoor, directory: Option<&Path>) -> Result<TlsConfig> {
     let (certificate, key) = match (&door.cert, &door.key, directory) {
-        (Some(certificate), Some(key), _) => (
-            read_pem(&format!("gateway.{name}.cert"), certificate)?,
-            read_pem(&format!("gateway.{name}.key"), key)?,
-        ),
+        (Some(certificate), Some(key), _) => (certificate.clone(), key.clone()),
         (None, None, Some(directory)) => self_signed(name, directory)?,
         (None, None, None) => bail!("gateway.{name}.listen needs gateway.{name}.cert and gateway.{name}.key"),
         _ => bail!("gateway.{name}.cert and gateway.{name}.key belong together: give both or neither"),
     };
-    let ca = format!("gateway.{name}.client_ca");
-    let ca = door.client_ca.as_deref().map(|path| read_pem(&ca, path)).transpose()?;
-    let client_ca = ca.as_deref().map(|ca| (ca, OrganizationId::default_organization()));
-    TlsConfig::from_pem(&certificate, &key, client_ca)
+    let client_ca = door.client_ca.clone();
+    let read = move || {
+        let read = |key: &str, path: &Path| {
+            read_pem(&format!("gateway.{name}.{key}"), path).map_err(|error| error.to_string())
+        };
+        Ok(TlsTexts {
+            certificates: read("cert", &certificate)?,
+            key: read("key", &key)?,
+            client_ca: client_ca.as_deref().map(|path| read("client_ca", path)).transpose()?,
+        })
+    };
+    TlsConfig::reading(&format!("gateway.{name}"), OrganizationId::default_organization(), read)
         .with_context(|| format!("gateway.{name} cannot be used"))
 }
 
 /// A certificate of our own making, for trying out. It stays the same over starts, so that devices may pin it, and is
 /// the same for both.
-fn self_signed(name: &str, directory: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
+fn self_signed(name: &str, directory: &Path) -> Result<(PathBuf, PathBuf)> {
     let (certificate, key) = (directory.join("mqtts.crt"), directory.join("mqtts.key"));
     if !certificate.exists() || !key.exists() {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
@@ -181,7 +186,7 @@ fn self_signed(name: &str, directory: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
         "no certificate is configured (gateway.{name}.cert and .key): devices are shown a self-signed one, {}",
         certificate.display()
     );
-    Ok((read_pem("the certificate", &certificate)?, read_pem("the private key", &key)?))
+    Ok((certificate, key))
 }
 
 #[cfg(test)]

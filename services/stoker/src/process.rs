@@ -23,9 +23,8 @@ use crate::title::Title;
 /// How often the title is brought up to date.
 const TITLE_EVERY: Duration = Duration::from_secs(1);
 
-/// What is said in the log, unless RUST_LOG says otherwise.
-/// The Cassandra driver tells at each connection that nodes are not ScyllaDB, and passes on a warning of theirs that means
-/// nothing here.
+/// What is said in the log, unless RUST_LOG says otherwise. The Cassandra driver tells at each connection that nodes are not
+/// ScyllaDB, and passes on a warning of theirs that means nothing here.
 const LOGGED: &str = "info,scylla=warn,scylla::network::connection=error";
 
 /// What runs in one process.

@@ -32,8 +32,9 @@ pub(super) fn command(
     }
     let values = [
         ("CLUSTER", format!("stoker-lab-{}", settings.name)),
-        ("SEED", settings.address(Part::Cassandra(1)).ip().to_string()),
-        ("ADDRESS", settings.address(part).ip().to_string()),
+        ("SEED", settings.storage_address(1).ip().to_string()),
+        ("ADDRESS", settings.storage_address(number).ip().to_string()),
+        ("CQL_ADDRESS", settings.address(part).ip().to_string()),
         ("CQL_PORT", settings.ports.cassandra.to_string()),
         ("STORAGE_PORT", settings.ports.storage.to_string()),
         ("TOKEN", token(number, settings.cassandra).to_string()),
@@ -126,7 +127,8 @@ mod tests {
         let jars = tempfile::tempdir().unwrap();
         std::fs::write(jars.path().join("jamm-0.4.0.jar"), "").unwrap();
         let folder = Folder::new(dir.path()).unwrap();
-        let settings = Settings { name: "dev".to_owned(), cassandra: 3, ports: Ports::USUAL };
+        let settings =
+            Settings { name: "dev".to_owned(), cassandra: 3, ports: Ports::USUAL, kubernetes: false };
         let command =
             command(&workspace, &folder, &settings, 2, Path::new("/usr/bin/java"), jars.path()).unwrap();
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();

@@ -36,6 +36,10 @@ impl Cache {
         Ok(Self { dir })
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The directory with the jars of Cassandra, which are fetched if they are not there yet.
     pub(super) fn cassandra(&self, workspace: &Workspace, runner: &Runner) -> Result<PathBuf> {
         let from = template::dir(workspace);

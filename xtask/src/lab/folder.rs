@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::kube::{self, Place};
 use super::settings::{Part, Settings};
 use crate::proc::Process;
 use crate::process::Runner;
@@ -87,7 +88,7 @@ impl Folder {
     /// Where a part writes its log.
     pub(super) fn log(&self, part: Part) -> PathBuf {
         self.of(part).join(match part {
-            Part::Epmd => "console.log",
+            Part::Epmd | Part::Kube(_) => "console.log",
             Part::RabbitMq => "log/rabbitmq.log",
             Part::Cassandra(_) => "log/cassandra.log",
         })
@@ -123,6 +124,13 @@ impl Folder {
         self.load().ok().flatten().map(|state| state.pids()).unwrap_or_default()
     }
 
+    /// The same, and those that hold its pods.
+    pub(super) fn pids_with_pods(&self) -> Vec<u32> {
+        let mut pids = self.pids();
+        pids.extend(kube::clear::shims(self).into_iter().map(|shim| shim.pid));
+        pids
+    }
+
     /// Makes the folder, or refuses one that holds something else.
     pub(super) fn make(&self) -> Result<()> {
         fs::create_dir_all(&self.path).with_context(|| format!("failed to make {}", self.path.display()))?;
@@ -144,6 +152,10 @@ impl Folder {
     pub(super) fn purge(&self, state: &State) -> Result<()> {
         for part in state.settings.parts() {
             remove(&self.of(part), |path| fs::remove_dir_all(path))?;
+        }
+        let place = Place::of(self);
+        for shared in [place.shared(), place.bin()] {
+            remove(&shared, |path| fs::remove_dir_all(path))?;
         }
         remove(&self.path.join(STATE), |path| fs::remove_file(path))?;
         remove(&self.path.join(LOCK), |path| fs::remove_file(path))?;
@@ -235,7 +247,8 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        State::new(Settings { name: "dev".to_owned(), cassandra: 1, ports: Ports::USUAL })
+        let (name, ports) = ("dev".to_owned(), Ports::USUAL);
+        State::new(Settings { name, cassandra: 1, ports, kubernetes: false })
     }
 
     #[test]

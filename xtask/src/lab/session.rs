@@ -5,6 +5,7 @@ use std::fs::File;
 use anyhow::{Context, Result, bail};
 
 use super::folder::{Folder, State};
+use super::kube::clear;
 use super::settings::{Part, Ports, Settings};
 use super::status::{self, Env, Status};
 use super::{LABS, Lab, stop};
@@ -16,6 +17,14 @@ const NAME: &str = "test";
 const FIRST_BASE: u16 = 19_040;
 const TRIES: u16 = 50;
 
+/// What a part of the tests needs of a lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// Of Cassandra.
+    pub(crate) nodes: u8,
+    pub(crate) kubernetes: bool,
+}
+
 /// A lab that is up, and nobody else's.
 pub(crate) struct Session {
     folder: Folder,
@@ -25,26 +34,27 @@ pub(crate) struct Session {
 
 impl Session {
     /// Brings up so many nodes of Cassandra and RabbitMQ, with no data of an earlier run.
-    pub(crate) fn begin(workspace: &Workspace, runner: &Runner, nodes: u8) -> Result<Self> {
+    pub(crate) fn begin(workspace: &Workspace, runner: &Runner, wish: Wish) -> Result<Self> {
         let folder = Folder::new(&workspace.root.join(LABS).join(NAME))?;
         let owner = folder.own()?;
         let lab = Lab { workspace, runner, folder: folder.clone() };
         // An earlier run that was killed left its own.
         lab.clear()?;
         let lock = folder.lock(runner)?;
-        let settings = Settings { name: NAME.to_owned(), cassandra: nodes, ports: free_ports()? };
+        let Wish { nodes, kubernetes } = wish;
+        let settings = Settings { name: NAME.to_owned(), cassandra: nodes, ports: free_ports()?, kubernetes };
         let parts = settings.parts();
         let mut state = State::new(settings);
         let spared = folder.clone();
-        runner.spare(move || spared.pids());
-        lab.starter(None)?.start(&mut state, &parts)?;
+        runner.spare(move || spared.pids_with_pods());
+        lab.starter(&state.settings, None)?.start(&mut state, &parts)?;
         drop(lock);
         Ok(Self { folder, state, _owner: owner })
     }
 
-    /// How many nodes of Cassandra it has.
-    pub(crate) fn nodes(&self) -> u8 {
-        self.state.settings.cassandra
+    /// What it was wished to be.
+    pub(crate) fn wish(&self) -> Wish {
+        Wish { nodes: self.state.settings.cassandra, kubernetes: self.state.settings.kubernetes }
     }
 
     /// How tests find it.
@@ -53,11 +63,14 @@ impl Session {
     }
 
     /// Ends all of it and removes its data.
-    pub(crate) fn end(self) -> Result<()> {
+    pub(crate) fn end(self, runner: &Runner) -> Result<()> {
         // A test may have started a part anew.
         let mut state = self.folder.load()?.context("the lab of the tests is gone")?;
         let parts = state.settings.parts();
         stop::stop(&self.folder, &mut state, &parts)?;
+        if state.settings.kubernetes {
+            clear::clear(runner, &self.folder)?;
+        }
         self.folder.purge(&state)
     }
 
@@ -103,7 +116,7 @@ impl Session {
 fn free_ports() -> Result<Ports> {
     for step in 0..TRIES {
         let ports = Ports::from_base(FIRST_BASE + step * Ports::COUNT)?;
-        let settings = Settings { name: NAME.to_owned(), cassandra: 3, ports };
+        let settings = Settings { name: NAME.to_owned(), cassandra: 3, ports, kubernetes: false };
         if settings.parts().into_iter().all(|part| settings.taken(part).is_empty()) {
             return Ok(ports);
         }

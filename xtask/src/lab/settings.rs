@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::kube::{Kube, network};
+
 /// One process of the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -14,6 +16,8 @@ pub(super) enum Part {
     RabbitMq,
     /// By number, from 1.
     Cassandra(u8),
+    /// A part of Kubernetes.
+    Kube(Kube),
 }
 
 impl fmt::Display for Part {
@@ -22,6 +26,7 @@ impl fmt::Display for Part {
             Self::Epmd => f.write_str("epmd"),
             Self::RabbitMq => f.write_str("rabbitmq"),
             Self::Cassandra(number) => write!(f, "cassandra-{number}"),
+            Self::Kube(part) => f.write_str(part.name()),
         }
     }
 }
@@ -33,6 +38,9 @@ pub(super) struct Settings {
     /// How many nodes of Cassandra: 1 or 3.
     pub(super) cassandra: u8,
     pub(super) ports: Ports,
+    /// Whether it has Kubernetes, whose pods reach Cassandra and RabbitMQ too.
+    #[serde(default)]
+    pub(super) kubernetes: bool,
 }
 
 /// The ports of a lab. The nodes of Cassandra share theirs: each has an address of its own.
@@ -95,7 +103,10 @@ impl Settings {
 
     /// All parts, in the order in which they are to be started.
     pub(super) fn parts(&self) -> Vec<Part> {
-        [Part::Epmd, Part::RabbitMq].into_iter().chain((1..=self.cassandra).map(Part::Cassandra)).collect()
+        let kubernetes = Kube::ALL.into_iter().filter(|_| self.kubernetes).map(Part::Kube);
+        let others =
+            [Part::Epmd, Part::RabbitMq].into_iter().chain((1..=self.cassandra).map(Part::Cassandra));
+        others.chain(kubernetes).collect()
     }
 
     /// The part of this name.
@@ -112,23 +123,33 @@ impl Settings {
 
     /// Where clients of a part connect.
     pub(super) fn address(&self, part: Part) -> SocketAddr {
-        let (last, port) = match part {
-            Part::Epmd => (1, self.ports.epmd),
-            Part::RabbitMq => (1, self.ports.amqp),
-            Part::Cassandra(number) => (number, self.ports.cassandra),
+        // Drivers of Cassandra dial what its nodes say of themselves, so pods need an address that is theirs and ours.
+        let clients = |number| {
+            if self.kubernetes { network::host(number) } else { Ipv4Addr::new(127, 0, 0, number) }
         };
-        SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port))
+        match part {
+            Part::Epmd => (Ipv4Addr::LOCALHOST, self.ports.epmd).into(),
+            Part::RabbitMq => (clients(1), self.ports.amqp).into(),
+            Part::Cassandra(number) => (clients(number), self.ports.cassandra).into(),
+            Part::Kube(part) => part.address(),
+        }
+    }
+
+    /// Where a node of Cassandra hears the others.
+    pub(super) fn storage_address(&self, number: u8) -> SocketAddr {
+        (Ipv4Addr::new(127, 0, 0, number), self.ports.storage).into()
     }
 
     /// All that a part listens on.
     fn listeners(&self, part: Part) -> Vec<SocketAddr> {
-        let client = self.address(part);
-        let at = |port| SocketAddr::from((client.ip(), port));
+        let mut all = vec![self.address(part)];
         match part {
-            Part::Epmd => vec![client],
-            Part::RabbitMq => vec![client, at(self.ports.distribution)],
-            Part::Cassandra(_) => vec![client, at(self.ports.storage)],
+            Part::Epmd => {}
+            Part::RabbitMq => all.push((Ipv4Addr::LOCALHOST, self.ports.distribution).into()),
+            Part::Cassandra(number) => all.push(self.storage_address(number)),
+            Part::Kube(part) => all.extend(part.health_address()),
         }
+        all
     }
 
     /// The addresses of a part that somebody else listens on.
@@ -155,7 +176,7 @@ mod tests {
     use super::*;
 
     fn settings(ports: Ports) -> Settings {
-        Settings { name: "dev".to_owned(), cassandra: 3, ports }
+        Settings { name: "dev".to_owned(), cassandra: 3, ports, kubernetes: false }
     }
 
     #[test]
@@ -188,6 +209,21 @@ mod tests {
         let settings = settings(Ports::from_base(19_000).unwrap());
         assert_eq!(settings.cassandra_nodes(), "127.0.0.1:19000,127.0.0.2:19000,127.0.0.3:19000");
         assert_eq!(settings.amqp_url(), "amqp://guest:guest@127.0.0.1:19002/%2f");
+    }
+
+    #[test]
+    fn with_kubernetes_clients_connect_where_pods_can() {
+        let settings = Settings { kubernetes: true, ..settings(Ports::from_base(19_000).unwrap()) };
+        assert_eq!(settings.cassandra_nodes(), "198.18.0.1:19000,198.18.0.2:19000,198.18.0.3:19000");
+        assert_eq!(settings.amqp_url(), "amqp://guest:guest@198.18.0.1:19002/%2f");
+        assert_eq!(settings.storage_address(2).to_string(), "127.0.0.2:19001");
+        assert_eq!(settings.part("kubelet").unwrap(), Part::Kube(Kube::Kubelet));
+    }
+
+    #[test]
+    fn a_lab_that_was_written_down_before_there_was_kubernetes_has_none() {
+        let old = r#"{"name":"a","cassandra":1,"ports":{"cassandra":1,"storage":2,"amqp":3,"distribution":4,"epmd":5}}"#;
+        assert!(!serde_json::from_str::<Settings>(old).unwrap().kubernetes);
     }
 
     #[test]

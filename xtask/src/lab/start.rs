@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::folder::{Folder, State};
+use super::kube::bins::Bins;
+use super::kube::{self, Kube, Place};
 use super::settings::Part;
 use super::{cassandra, rabbitmq, ready, stop};
+use crate::disk;
 use crate::proc::{self, Process};
 use crate::process::Runner;
 use crate::workspace::Workspace;
@@ -34,6 +37,8 @@ pub(super) struct Starter<'a> {
     pub(super) java: PathBuf,
     pub(super) jars: PathBuf,
     pub(super) rabbitmq: PathBuf,
+    /// Of a lab with Kubernetes.
+    pub(super) kubernetes: Option<Bins>,
 }
 
 /// A part that was started just now, or found running.
@@ -49,6 +54,12 @@ impl Starter<'_> {
     pub(super) fn start(&self, state: &mut State, parts: &[Part]) -> Result<()> {
         let missing: Vec<Part> = parts.iter().copied().filter(|part| state.alive(*part).is_none()).collect();
         self.check_room(state, &missing)?;
+        if let Some(bins) = &self.kubernetes {
+            kube::network::raise(self.workspace, self.runner, self.folder)?;
+            if missing.iter().any(|part| matches!(part, Part::Kube(_))) {
+                kube::prepare(&Place::of(self.folder), bins, self.runner)?;
+            }
+        }
         for part in &missing {
             self.wait_for_ports(state, *part)?;
         }
@@ -66,8 +77,13 @@ impl Starter<'_> {
     /// The first node of Cassandra must be there before the others can join it.
     fn start_in_turn(&self, state: &mut State, parts: &[Part]) -> Result<()> {
         let later = |part: &Part| matches!(part, Part::Cassandra(number) if *number > 1);
-        let (second, first): (Vec<Part>, Vec<Part>) = parts.iter().copied().partition(later);
+        let (kubernetes, others): (Vec<Part>, Vec<Part>) =
+            parts.iter().copied().partition(|part| matches!(part, Part::Kube(_)));
+        let (second, first): (Vec<Part>, Vec<Part>) = others.into_iter().partition(later);
         let mut pending = self.launch_all(state, &first)?;
+        if let Some(bins) = &self.kubernetes {
+            self.launch_kubernetes(state, bins, &kubernetes, &mut pending)?;
+        }
         if !second.is_empty() {
             // RabbitMQ may take its time meanwhile.
             self.wait(state, &mut pending, |part| matches!(part, Part::Cassandra(_)))?;
@@ -76,6 +92,35 @@ impl Starter<'_> {
         self.wait(state, &mut pending, |_| true)?;
         if parts.iter().any(|part| matches!(part, Part::Cassandra(_))) {
             self.wait_for_all_nodes(state)?;
+        }
+        Ok(())
+    }
+
+    /// The node needs the API server, and that needs etcd.
+    fn launch_kubernetes(
+        &self,
+        state: &mut State,
+        bins: &Bins,
+        parts: &[Part],
+        pending: &mut Vec<Pending>,
+    ) -> Result<()> {
+        let place = Place::of(self.folder);
+        for stage in 0..kube::STAGES {
+            let of_stage = |part: &Part| matches!(part, Part::Kube(part) if part.stage() == stage);
+            let these: Vec<Part> = parts.iter().copied().filter(of_stage).collect();
+            let is_new =
+                |part: Kube| these.contains(&Part::Kube(part)) && state.alive(Part::Kube(part)).is_none();
+            let (containers, server) = (is_new(Kube::Containerd), is_new(Kube::ApiServer));
+            pending.extend(self.launch_all(state, &these)?);
+            if stage + 1 < kube::STAGES {
+                self.wait(state, pending, |part| these.contains(&part))?;
+            }
+            if containers {
+                kube::image::import_pause(&place, self.runner)?;
+            }
+            if server {
+                kube::apply::apply(self.workspace, self.runner, &place, bins)?;
+            }
         }
         Ok(())
     }
@@ -108,6 +153,10 @@ impl Starter<'_> {
             Part::RabbitMq => rabbitmq::command(self.workspace, self.folder, settings, &self.rabbitmq)?,
             Part::Cassandra(number) => {
                 cassandra::command(self.workspace, self.folder, settings, number, &self.java, &self.jars)?
+            }
+            Part::Kube(part) => {
+                let bins = self.kubernetes.as_ref().context("this lab has no Kubernetes")?;
+                kube::command(self.workspace, &Place::of(self.folder), part, bins)?
             }
         };
         let child = spawn(command.current_dir(&dir), &self.folder.console(part))
@@ -145,7 +194,7 @@ impl Starter<'_> {
             for mut one in pending.drain(..) {
                 let part = one.part;
                 self.check_alive(state, &mut one)?;
-                match ready::answers(&state.settings, part) {
+                match ready::answers(self.runner, self.folder, &state.settings, part) {
                     Ok(()) => tell_ready(&one, state, begun),
                     Err(error) => {
                         one.last = format!("{error:#}");
@@ -247,12 +296,16 @@ impl Starter<'_> {
         Ok(())
     }
 
-    /// Fails when there isn't the memory: the machine would swap, or end somebody else's process.
+    /// Fails when there isn't the memory: the machine would swap, or end somebody else's process. Or not the disk: RabbitMQ would
+    /// take no messages, and say so nowhere but in its log.
     fn check_room(&self, state: &State, parts: &[Part]) -> Result<()> {
+        disk::ensure_room(self.folder.path())?;
         let needed: u64 = parts
             .iter()
             .map(|part| match part {
                 Part::Epmd => 0,
+                Part::Kube(Kube::ApiServer) => kube::MEMORY,
+                Part::Kube(_) => 0,
                 Part::RabbitMq => rabbitmq::MEMORY,
                 Part::Cassandra(_) => cassandra::MEMORY,
             })
@@ -278,10 +331,46 @@ fn tell_ready(one: &Pending, state: &State, begun: Instant) {
     }
 }
 
+/// Closes what whoever started us has left open, such as the lock of `flock`: a part would hold it as long as the lab is up.
+const ALONE: &str = r#"exec "$0" "$@" 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-"#;
+
 /// Starts a process that outlives this one: in a group of its own, so that Ctrl-C here is not meant for it.
-fn spawn(command: &mut Command, console: &std::path::Path) -> Result<Child> {
+fn spawn(command: &Command, console: &std::path::Path) -> Result<Child> {
     let out = File::create(console).with_context(|| format!("failed to make {}", console.display()))?;
     let err = out.try_clone().with_context(|| format!("failed to share {}", console.display()))?;
-    command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
-    command.spawn().with_context(|| format!("failed to run {}", command.get_program().display()))
+    let mut alone = Command::new("sh");
+    alone.args(["-c", ALONE]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => alone.env(name, value),
+            None => alone.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        alone.current_dir(dir);
+    }
+    alone.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+    alone.spawn().with_context(|| format!("failed to run {}", command.get_program().display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_started_as_it_was_meant_with_nothing_else_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let console = dir.path().join("console.log");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $0 $A; pwd", "a b"]).env("A", "c").current_dir(dir.path());
+        assert!(spawn(&command, &console).unwrap().wait().unwrap().success());
+        let here = dir.path().canonicalize().unwrap();
+        assert_eq!(fs::read_to_string(&console).unwrap(), format!("a b c\n{}\n", here.display()));
+
+        // Five is what somebody left open.
+        let left = format!("exec 5</dev/null; exec sh -c '{ALONE}' ls /proc/self/fd");
+        let listed = Command::new("sh").args(["-c", &left]).output().unwrap();
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        assert!(listed.lines().any(|fd| fd == "1") && !listed.lines().any(|fd| fd == "5"), "{listed}");
+    }
 }

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use rustix::process::{Pid, Signal};
 
 use super::folder::{Folder, State};
+use super::kube::{Kube, clear};
 use super::settings::Part;
 use crate::proc::Process;
 
@@ -18,18 +19,41 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Ends these parts and waits for their ends. It does not mind interruptions: whoever ends a lab wants it ended.
 pub(super) fn stop(folder: &Folder, state: &mut State, parts: &[Part]) -> Result<()> {
-    // Without the register RabbitMQ could not be told to end by its own command line.
-    let (register, others): (Vec<Part>, Vec<Part>) =
-        parts.iter().copied().partition(|part| *part == Part::Epmd);
-    for parts in [others, register] {
+    for turn in [Turn::Kubelet, Turn::Others, Turn::Last] {
+        let these = parts.iter().copied().filter(|part| Turn::of(*part) == turn);
         let running: Vec<(Part, Process)> =
-            parts.iter().filter_map(|part| Some((*part, state.alive(*part)?.clone()))).collect();
+            these.clone().filter_map(|part| Some((part, state.alive(part)?.clone()))).collect();
         end(&running, GRACE)?;
-        for part in parts {
+        for part in these {
             state.stopped(part);
+        }
+        // Nobody starts pods any more. Kubelet alone may come and go, and pods stay.
+        let node = [Kube::Kubelet, Kube::Containerd].map(Part::Kube);
+        if turn == Turn::Kubelet && node.iter().all(|part| parts.contains(part)) {
+            clear::end_pods(folder)?;
         }
     }
     folder.save(state)
+}
+
+/// When a part's turn to end comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// It would start pods anew.
+    Kubelet,
+    Others,
+    /// Others need them to end in good order: RabbitMQ its register, the API server etcd.
+    Last,
+}
+
+impl Turn {
+    fn of(part: Part) -> Self {
+        match part {
+            Part::Kube(Kube::Kubelet) => Self::Kubelet,
+            Part::Epmd | Part::Kube(Kube::Etcd | Kube::Containerd) => Self::Last,
+            Part::RabbitMq | Part::Cassandra(_) | Part::Kube(_) => Self::Others,
+        }
+    }
 }
 
 fn end(running: &[(Part, Process)], grace: Duration) -> Result<()> {

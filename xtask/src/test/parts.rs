@@ -1,8 +1,10 @@
 //! The table of parts. A new part is a new row.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::install::{Need, foreign};
+use crate::lab::Wish;
 use crate::process::Step;
 
 use crate::workspace::Workspace;
@@ -13,6 +15,8 @@ pub(super) enum Work {
     Tidy,
     /// The check of `cargo xtask proto`, in this process.
     Proto,
+    /// The checks of the chart and the inner loop, in this process.
+    Chart,
     /// Commands; the part passes when all of them do.
     Steps(fn(&Workspace) -> Vec<Step>),
     /// Commands whose output counts tests the way `cargo test` does.
@@ -37,10 +41,11 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// How many nodes the lab has with which it is run, if it is.
-    pub(super) fn lab_nodes(&self) -> Option<u8> {
+    /// What it needs of the lab with which it is run, if it is.
+    pub(super) fn lab(&self) -> Option<Wish> {
+        let kubernetes = self.needs.iter().any(|need| matches!(need, Need::Kubernetes));
         self.needs.iter().find_map(|need| match need {
-            Need::Lab { nodes } => Some(*nodes),
+            Need::Lab { nodes } => Some(Wish { nodes: *nodes, kubernetes }),
             _ => None,
         })
     }
@@ -51,7 +56,7 @@ const fn minutes(count: u64) -> Duration {
 }
 
 /// All parts, the quick and telling ones first.
-pub(super) static PARTS: [Part; 14] = [
+pub(super) static PARTS: [Part; 17] = [
     Part {
         name: "fmt",
         what: "the sources are formatted",
@@ -119,6 +124,15 @@ pub(super) static PARTS: [Part; 14] = [
         }),
     },
     Part {
+        name: "chart",
+        what: "the Helm chart, rendered, by kubeconform and kube-score; the Tiltfile, by Tilt; kind's configuration",
+        quick: false,
+        needs: &[Need::Go, Need::CxxCompiler],
+        // To make the tools, at first, takes most of it.
+        deadline: minutes(40),
+        work: Work::Chart,
+    },
+    Part {
         name: "fuzz",
         what: "each fuzz target of the protocol for a while, from its corpus",
         quick: false,
@@ -183,6 +197,20 @@ pub(super) static PARTS: [Part; 14] = [
         }),
     },
     Part {
+        name: "kubernetes",
+        what: "the custom resources and the operator on a real API server, and that the lab's Kubernetes runs pods and leads to them",
+        quick: false,
+        needs: &[ONE_NODE, Need::Kubernetes],
+        deadline: minutes(30),
+        work: Work::Tests(|_| {
+            let words = "test -p stoker-e2e --features kubernetes-tests --locked --no-fail-fast";
+            let resources =
+                KUBERNETES.iter().fold(Step::cargo(words), |step, test| step.args(["--test", *test]));
+            let words = "test -p stoker-operator --features lab-tests --locked --no-fail-fast --test cluster";
+            vec![resources, Step::cargo(words)]
+        }),
+    },
+    Part {
         name: "fleet",
         what: "`credentials`, `events`, `first_device`, `kill`, `lanes`, `presence` and `traces` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
         quick: false,
@@ -203,6 +231,22 @@ pub(super) static PARTS: [Part; 14] = [
             vec![release_build(), tests]
         }),
     },
+    Part {
+        name: "history",
+        what: "what a mistreated fleet of processes acknowledged is so: kills, freezes, a cut network, restarts",
+        quick: false,
+        needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::NfTables],
+        deadline: minutes(30),
+        work: Work::Steps(|workspace| {
+            let program = |name| workspace.target.join("release").join(name);
+            // Half of the kinds of mistreatment, which the seed that it prints has drawn. Longer runs are for when something
+            // has changed; see bench/README.md.
+            let run = Step::new(program("stoker-bench"))
+                .args(["history", "--rounds", "8", "--devices", "100", "--commands", "5", "--frozen", "8"])
+                .args([OsString::from("--stoker"), program("stoker").into()]);
+            vec![Step::cargo("build --release --locked -p stoker -p stoker-bench"), run]
+        }),
+    },
 ];
 
 const ONE_NODE: Need = Need::Lab { nodes: 1 };
@@ -211,13 +255,18 @@ const ONE_NODE: Need = Need::Lab { nodes: 1 };
 /// fleet after the other: with more of them the part would take longer than its deadline.
 const FLEET: [&str; 7] = ["credentials", "events", "first_device", "kill", "lanes", "presence", "traces"];
 
+/// The end-to-end tests that need Kubernetes.
+const KUBERNETES: [&str; 2] = ["cluster", "custom_resources"];
+
 /// The crates that speak to what the lab runs, and their tests that need it. Each has a feature `lab-tests` without which
 /// these are not built, so that `cargo test` works where there is no lab.
 const ADAPTERS: [(&str, &str); 2] = [("stoker-bus", "rabbit"), ("stoker-store", "cassandra")];
 
 fn lab_features() -> String {
     let adapters = ADAPTERS.iter().map(|(package, _)| *package);
-    adapters.chain(["stoker-e2e"]).map(|package| format!("{package}/lab-tests")).collect::<Vec<_>>().join(",")
+    let features = adapters.chain(["stoker-e2e"]).map(|package| format!("{package}/lab-tests"));
+    let kubernetes = ["stoker-e2e/kubernetes-tests", "stoker-operator/lab-tests"].map(ToOwned::to_owned);
+    features.chain(kubernetes).collect::<Vec<_>>().join(",")
 }
 
 /// All of them by one command: the tests of one adapter run also when those of another fail.
@@ -243,7 +292,7 @@ pub(super) fn listed() -> String {
     let mut text = String::new();
     for part in &PARTS {
         let quick = if part.quick { "quick" } else { "" };
-        text.push_str(&format!("{:8} {quick:6} {}", part.name, part.what));
+        text.push_str(&format!("{:10} {quick:6} {}", part.name, part.what));
         if !part.needs.is_empty() {
             let needs: Vec<String> = part.needs.iter().map(ToString::to_string).collect();
             text.push_str(&format!(" (needs {})", needs.join(", ")));
@@ -288,7 +337,10 @@ mod tests {
         }
         for name in names {
             let elsewhere = ELSEWHERE.iter().any(|(other, _)| *other == name);
-            assert!(FLEET.contains(&name.as_str()) != elsewhere, "{name} is in neither list, or in both");
+            let kubernetes = KUBERNETES.contains(&name.as_str());
+            let lists = [FLEET.contains(&name.as_str()), elsewhere, kubernetes];
+            let count = lists.into_iter().filter(|is_in| *is_in).count();
+            assert!(count == 1, "{name} is in {count} lists, not in one");
         }
     }
 }

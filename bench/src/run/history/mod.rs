@@ -60,6 +60,9 @@ pub(crate) struct History {
     /// Seconds between two readings of one
     #[arg(long, default_value_t = 1.0)]
     interval: f64,
+    /// So many of them connect in a second at first; whoever is cut off dials again after 1 to 5 s
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connect_rate: u32,
     /// Commands a second, to all of them together
     #[arg(long, default_value_t = 10.0)]
     commands: f64,
@@ -149,6 +152,7 @@ impl History {
         let mut config = SimConfig::new(&format!("mqtt://{mqtt}"), self.devices, SIM_SECRET)?;
         config.interval = Duration::try_from_secs_f64(self.interval).context("--interval is out of range")?;
         config.device_time = true;
+        config.connect_rate = self.connect_rate;
         config.faults = FaultPlan { per_hour: self.faults, mean_s: 5.0 };
         config.seed = seed;
         config.answer_timeout = ANSWER_TIMEOUT;

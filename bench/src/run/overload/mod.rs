@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use stoker_e2e::Services;
+use stoker_e2e::{Lab, Services};
 
 use crate::api::Api;
 use crate::platform::{Common, Platform};
@@ -28,6 +28,9 @@ pub(crate) struct Overload {
     /// Nodes of Cassandra, as `cargo xtask lab up` prints them
     #[arg(long, env = "STOKER_TEST_CASSANDRA", value_delimiter = ',', required_unless_present = "up")]
     cassandra: Vec<SocketAddr>,
+    /// RabbitMQ, as `cargo xtask lab up` prints it
+    #[arg(long, env = "STOKER_TEST_AMQP", required_unless_present = "up")]
+    amqp: Option<String>,
     /// Only one of the two
     #[arg(long, value_enum)]
     only: Option<Work>,
@@ -53,8 +56,6 @@ const USUAL: f64 = 0.8;
 const TOO_MUCH: f64 = 2.0;
 /// What the platform is let to get used to a pace, and what is looked at by itself after the pace has changed.
 const ONSET: Duration = Duration::from_secs(3);
-/// A capacity is found when twice as much under way does not get this much more done.
-const GROWTH: f64 = 1.05;
 
 /// The platform under load.
 struct Scene {
@@ -102,7 +103,9 @@ impl Overload {
         let config = json!({
             "cassandra": {"contact_points": self.cassandra, "replication_factor": self.cassandra.len().min(3)},
         });
-        let mut services = Services::prepare([1, 1, 0, 1], &config)?;
+        let cassandra = self.cassandra.iter().map(ToString::to_string).collect();
+        let amqp = self.amqp.clone().context("--amqp says where RabbitMQ is")?;
+        let mut services = Services::prepare_on(&Lab { cassandra, amqp }, [1, 1, 0, 1], &config)?;
         services.program(&common.stoker)?;
         let files = services.keep_files().to_owned();
         eprintln!("configuration and logs are in {}", files.display());

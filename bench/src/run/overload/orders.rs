@@ -12,12 +12,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
 use super::memory::Watch;
-use super::{GROWTH, Kept, ONSET, Overload, Scene, TOO_MUCH, USUAL};
+use super::{Kept, ONSET, Overload, Scene, TOO_MUCH, USUAL};
 use crate::api::{Api, Command};
 use crate::device::{Device, Incoming, Login};
 use crate::histogram::Histogram;
 use crate::report::Report;
 
+/// A capacity is found when twice as much under way does not get this much more done.
+const GROWTH: f64 = 1.05;
 /// The most orders that are under way while the capacity is looked for.
 const UNDER_WAY_MOST: usize = 1024;
 /// An order runs out after that time: longer than any step.

@@ -7,14 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use socket2::{Domain, Socket, Type};
-use stoker_protocol::codec::{
-    Connect, Packet, PacketId, Probe, Properties, Publish, Qos, ReasonCode, Version, probe,
-};
+use stoker_protocol::codec::{Connect, Packet, PacketId, Probe, Properties, ReasonCode, Version, probe};
 
 use crate::device::{Login, PACKET_MAX};
-use crate::generator::PAYLOAD;
-
-const TOPIC: &str = "v1/devices/me/telemetry";
+use crate::template::{Template, following};
 
 /// A message that was sent.
 #[derive(Debug, Clone, Copy)]
@@ -24,44 +20,8 @@ pub(super) struct Sent {
     pub(super) segment: usize,
 }
 
-/// The PUBLISH that is sent again and again, with another packet identifier.
-pub(super) struct Template {
-    before: Vec<u8>,
-    after: Vec<u8>,
-}
-
-impl Template {
-    pub(super) fn new() -> Result<Self> {
-        let publish = Publish {
-            dup: false,
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            topic: TOPIC,
-            packet_id: Some(PacketId::MIN),
-            properties: Properties::EMPTY,
-            payload: PAYLOAD,
-        };
-        let mut before = Vec::new();
-        Packet::Publish(publish).encode(Version::V5, &mut before)?;
-        // The length of no properties, and before it two bytes of packet identifier.
-        let after = before.split_off(before.len() - PAYLOAD.len() - 1);
-        before.truncate(before.len() - 2);
-        Ok(Self { before, after })
-    }
-
-    fn put(&self, id: PacketId, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.before);
-        out.extend_from_slice(&id.get().to_be_bytes());
-        out.extend_from_slice(&self.after);
-    }
-}
-
 fn named(reason: ReasonCode) -> String {
     format!("0x{:02X} {}", reason.value(), reason.text())
-}
-
-fn following(id: PacketId) -> PacketId {
-    id.checked_add(1).unwrap_or(PacketId::MIN)
 }
 
 /// A device.
@@ -247,22 +207,5 @@ impl Publisher {
     pub(super) fn give_up(&mut self) -> Vec<Sent> {
         self.uncertain += u64::try_from(self.in_flight.len()).unwrap_or(u64::MAX);
         self.in_flight.drain(..).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_template_makes_the_packet_that_the_codec_makes() {
-        let template = Template::new().unwrap();
-        for id in [1_u16, 255, 256, 65_535] {
-            let mut packet = Vec::new();
-            template.put(PacketId::new(id).unwrap(), &mut packet);
-            let Packet::Publish(publish) = Packet::decode(Version::V5, &packet).unwrap() else { panic!() };
-            assert_eq!((publish.packet_id, publish.topic), (PacketId::new(id), TOPIC));
-            assert_eq!(publish.payload, PAYLOAD);
-        }
     }
 }

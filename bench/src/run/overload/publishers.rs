@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fs::Timespec;
+use stoker_protocol::codec::Version;
 
-use super::publisher::{Publisher, Sent, Template};
+use super::publisher::{Publisher, Sent};
 use crate::device::Login;
+use crate::generator::PAYLOAD;
 use crate::histogram::Histogram;
 use crate::process::thread_cpu;
 use crate::random::Random;
+use crate::template::Template;
 
 /// All devices are let in within that time, and at the end the last PUBACKs come within it.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -125,7 +128,7 @@ impl Publishers {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             returns: (0..devices.len()).map(|index| (now, index)).collect(),
             devices,
-            template: Template::new()?,
+            template: Template::new(Version::V5, PAYLOAD)?,
             random: Random::new(1),
             seen: vec![Seen::new(now)],
             buffer: vec![0; READ_SIZE],

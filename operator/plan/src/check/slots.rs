@@ -13,7 +13,7 @@ pub(crate) struct Shard<'a> {
     pub(crate) wanted: SlotRange,
     /// What its Deployment says now.
     pub(crate) now: Option<SlotRange>,
-    /// Whether all of its pods are of that Deployment's newest template, and ready.
+    /// Whether it has pods, and all of them are of that Deployment's newest template and ready.
     pub(crate) settled: bool,
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::facts::Facts;
 use crate::names::{matching, meta, selector};
 use crate::object::Object;
-use crate::wanted::Resource;
+use crate::wanted::{Kind, Resource};
 
 /// Services have nothing to say to the API server.
 pub(super) fn service_account(of: &Resource<'_>, facts: &Facts) -> Object {
@@ -31,14 +31,21 @@ pub(super) fn config_map(of: &Resource<'_>, name: &str, text: String, facts: &Fa
 }
 
 /// One at a time. Pods that are not ready may always go: nobody is served by keeping them.
+///
+/// A Gateway that rolls has pods of two revisions. Of both together as many stay as are wanted of one, but one: counted from
+/// what all of them should be, a revision that never comes up would keep every pod of the one that serves on its node.
 pub(super) fn budget(of: &Resource<'_>, facts: &Facts) -> Object {
+    let (most_away, least_there) = match of.id.kind {
+        Kind::Gateway => (None, Some(IntOrString::Int((of.replicas - 1).max(0)))),
+        _ => (Some(IntOrString::Int(1)), None),
+    };
     Object::PodDisruptionBudget(PodDisruptionBudget {
         metadata: meta(of, of.base(), facts),
         spec: Some(PodDisruptionBudgetSpec {
-            max_unavailable: Some(IntOrString::Int(1)),
+            max_unavailable: most_away,
+            min_available: least_there,
             selector: Some(matching(selector(of))),
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
-            ..PodDisruptionBudgetSpec::default()
         }),
         status: None,
     })

@@ -4,7 +4,7 @@ use stoker_crds::{READY, ServiceType};
 
 use super::{Progress, Standing};
 use crate::check::slots::{self, Ranges};
-use crate::facts::{Connections, Facts};
+use crate::facts::Facts;
 use crate::names::selector_text;
 use crate::plan::{self, Event, Said};
 use crate::wanted::{Resource, Spec};
@@ -20,10 +20,8 @@ const SLOTS_IN_EFFECT: &str = "SlotsInEffect";
 /// Whether nothing is done.
 const PAUSED: &str = "Paused";
 
-/// The number in the status may be off by this part of it …
+/// The number in the status may be off by this part of it: each write of it wakes whoever watches.
 const CONNECTIONS_OFF: i64 = 20;
-/// … for this long.
-const CONNECTIONS_AFTER: std::time::Duration = std::time::Duration::from_secs(30);
 
 fn said(kind: &'static str, is: bool, reason: &'static str, message: impl Into<String>) -> Said {
     Said { kind, is, reason, message: message.into() }
@@ -136,12 +134,10 @@ fn in_effect(of: &Resource<'_>, ranges: &Ranges<'_>) -> Said {
     }
 }
 
-/// The number to be written: the old one as long as it is near enough, or new enough.
-fn connections(seen: Connections, before: Option<i64>) -> i64 {
-    let Some(before) = before else { return seen.now };
-    let far = (seen.now - before).saturating_abs().saturating_mul(CONNECTIONS_OFF) > before;
-    let old = seen.since_written.is_none_or(|since| since >= CONNECTIONS_AFTER);
-    if far || old { seen.now } else { before }
+/// The number to be written: the old one as long as it is near enough.
+fn connections(now: i64, before: Option<i64>) -> i64 {
+    let near = |before: &i64| (now - before).saturating_abs().saturating_mul(CONNECTIONS_OFF) <= *before;
+    before.filter(near).unwrap_or(now)
 }
 
 /// An event when `Ready` is said with another reason than in the last status.
@@ -161,15 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_are_written_when_far_off_or_old() {
-        let seen =
-            |now, since: u64| Connections { now, since_written: Some(std::time::Duration::from_secs(since)) };
-        assert_eq!(connections(seen(7, 0), None), 7);
-        assert_eq!(connections(seen(1050, 29), Some(1000)), 1000);
-        assert_eq!(connections(seen(1051, 1), Some(1000)), 1051);
-        assert_eq!(connections(seen(949, 1), Some(1000)), 949);
-        assert_eq!(connections(seen(1001, 30), Some(1000)), 1001);
-        assert_eq!(connections(seen(1, 0), Some(0)), 1);
-        assert_eq!(connections(seen(0, 0), Some(0)), 0);
+    fn connections_are_written_when_far_off() {
+        assert_eq!(connections(7, None), 7);
+        assert_eq!(connections(1050, Some(1000)), 1000);
+        assert_eq!(connections(1051, Some(1000)), 1051);
+        assert_eq!(connections(949, Some(1000)), 949);
+        assert_eq!(connections(950, Some(1000)), 1000);
+        assert_eq!(connections(1, Some(0)), 1);
+        assert_eq!(connections(0, Some(0)), 0);
     }
 }

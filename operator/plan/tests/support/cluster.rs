@@ -6,8 +6,8 @@ use k8s_openapi::api::apps::v1::Deployment as Applied;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use stoker_crds::{SLOTS, SlotRange};
 use stoker_plan::{
-    CONFIG, ConfigMap, Connections, Deletable, Delete, Deployment, Facts, Id, Kind, Object, Operator, Plan,
-    REVISION, SLOTS_IN_EFFECT, Scale, Secret, WHOLE, Wait, Wanted, plan,
+    CONFIG, ConfigMap, Deletable, Delete, Deployment, Facts, Id, Kind, Object, Operator, Plan, REVISION,
+    SLOTS_IN_EFFECT, Scale, Secret, WHOLE, Wait, Wanted, plan,
 };
 
 use super::platform;
@@ -107,7 +107,7 @@ pub(crate) struct Cluster {
     /// Pods that fit in all.
     pub(crate) room: usize,
     pub(crate) addresses: BTreeMap<String, String>,
-    pub(crate) connections: BTreeMap<String, Connections>,
+    pub(crate) connections: BTreeMap<String, i64>,
     /// Everything but Deployments, by kind and name.
     pub(crate) objects: BTreeMap<(&'static str, String), Object>,
     foreign: Vec<Deployment>,

@@ -21,6 +21,8 @@ use crate::slots::{SlotActor, SlotError, SlotLost, Slots};
 
 /// How often the process's row is written and the others' are read.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// Between two of these the members are looked at so often at most when somebody may be dead.
+const LOOKS_MOST: u8 = 3;
 /// Reading and writing the rows may take so long before it counts as failed.
 const REFRESH_WITHIN: Duration = Duration::from_secs(4);
 /// How long a process that ends may take to hand its slots on. Afterwards the others take it for dead.
@@ -63,6 +65,8 @@ pub(crate) struct Owners {
     health: Health,
     beat: u64,
     refreshing: bool,
+    /// How often the members were looked at between two ticks, as somebody may be dead.
+    looks: u8,
     leaving: bool,
     /// Reads, take-overs and releases. The machine bounds them.
     jobs: JoinSet<Done>,
@@ -94,6 +98,7 @@ impl Owners {
             health,
             beat: 1,
             refreshing: false,
+            looks: 0,
             leaving: false,
             jobs: JoinSet::new(),
             actors: JoinSet::new(),
@@ -110,6 +115,7 @@ impl Owners {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut leave_by: Option<Instant> = None;
         loop {
+            let look_at = self.look_at();
             let input = tokio::select! {
                 () = shutdown.cancelled(), if leave_by.is_none() => {
                     if self.membership.is_alone() {
@@ -134,8 +140,14 @@ impl Owners {
                 Some(ended) = self.actors.join_next(), if !self.actors.is_empty() => self.ended(ended?)?,
                 Some(slot) = self.wanted.recv() => Some(Input::Wanted(slot)),
                 _ = ticks.tick() => {
+                    self.looks = 0;
                     self.refresh();
                     Some(Input::Tick)
+                }
+                () = sleep_until(look_at), if self.looks < LOOKS_MOST && !self.refreshing => {
+                    self.looks += 1;
+                    self.refresh();
+                    None
                 }
             };
             if let Some(input) = input {
@@ -218,6 +230,16 @@ impl Owners {
         });
     }
 
+    /// When a member is to be taken for dead unless something is heard of it: sooner than with the next tick.
+    fn look_at(&self) -> Instant {
+        let now = self.shared.clock.now_ms();
+        let left = self
+            .machine
+            .look_at()
+            .map_or(BEAT_EVERY, |at| Duration::from_millis(at.saturating_sub(now).max(0).unsigned_abs()));
+        Instant::now() + left
+    }
+
     fn refresh(&mut self) {
         if self.refreshing {
             return;
@@ -249,6 +271,8 @@ impl Owners {
             Done::Refreshed(observed) => {
                 self.refreshing = false;
                 let Some(Observed { cores, dead_gateways, began }) = observed else {
+                    // The store is in trouble: it is asked again in its time, and not more often.
+                    self.looks = LOOKS_MOST;
                     let why = "the members' rows cannot be read";
                     // It may be so for all cores at once; one that is alone with it is left by what it answers.
                     if *self.settled.borrow() {

@@ -19,6 +19,7 @@ use stoker_proto::core::v1::report_session_request::Report as Session;
 use stoker_proto::core::v1::{self as wire, credential};
 use stoker_proto::problem::ProblemKind;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{credential_status, readings, slot_status, wrong_reply};
@@ -143,9 +144,10 @@ impl Gateways {
     /// A session whose requester has gone is held by nobody, and nobody would report its end.
     async fn granted(&self, request: wire::OpenSessionRequest) -> Result<wire::OpenSessionReply, Status> {
         let (reply, answer) = oneshot::channel();
-        let this = self.clone();
+        let (this, gone) = (self.clone(), CancellationToken::new());
+        let _guard = gone.clone().drop_guard();
         self.tasks.spawn(async move {
-            let Err(Ok(unheard)) = reply.send(this.opened_session(request).await) else { return };
+            let Err(Ok(unheard)) = reply.send(this.opened_session(request, gone).await) else { return };
             let (Ok(device), Ok(epoch)) =
                 (convert::device_key(unheard.device.as_ref()), convert::epoch_from_wire(unheard.epoch))
             else {
@@ -164,10 +166,12 @@ impl Gateways {
     async fn opened_session(
         &self,
         request: wire::OpenSessionRequest,
+        unwanted: CancellationToken,
     ) -> Result<wire::OpenSessionReply, Status> {
         let shown = shown(request.credential)?;
-        let checked = self.credentials.check(shown.clone()).await;
-        let device = checked.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
+        let checked = self.credentials.check(shown).await;
+        let (device, proof) =
+            checked.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
         let will = match request.will {
             None => None,
             Some(mut will) => {
@@ -185,11 +189,13 @@ impl Gateways {
             protocol: request.protocol,
             will,
         };
-        let open = Input::OpenSession(OpenSession { device: device.clone(), session, arrival });
-        let Reply::Session(grant) = self.apply(&device, open).await? else { return Err(wrong_reply()) };
+        let open = Input::OpenSession(OpenSession { device: device.clone(), proof, session, arrival });
+        let reply =
+            self.slots.apply_unless(device.slot(), open, Some(unwanted)).await.map_err(slot_status)?;
+        let Reply::Session(grant) = reply else { return Err(wrong_reply()) };
         let grant = match grant {
             Ok(grant) => grant,
-            Err(SessionRefusal::NotFound) => return Err(no_credential()),
+            Err(SessionRefusal::NotAdmitted) => return Err(no_credential()),
             Err(SessionRefusal::Superseded) => {
                 let reply = wire::OpenSessionReply {
                     device: Some(convert::device_ref(&device)),
@@ -199,14 +205,6 @@ impl Gateways {
                 return Ok(reply);
             }
         };
-        // A credential that changed before the grant found no session to close; one that changes from now on does.
-        let checked = self.credentials.check(shown).await;
-        if checked.map_err(|error| credential_status(&error))?.as_ref() != Some(&device) {
-            let (epoch, reason) = (grant.epoch, EndReason::Revoked);
-            let report = SessionReport::Ended { device: device.clone(), epoch, reason };
-            self.apply(&device, Input::Session(report)).await?;
-            return Err(no_credential());
-        }
         self.shared.seen.message(&device, self.shared.clock.now_ms());
         let stamp_floor = self.stamp_floor(&device).await;
         Ok(wire::OpenSessionReply {

@@ -10,6 +10,7 @@ use stoker_domain::ports::store::{Append, Change, ClaimOutcome, CommitOutcome, S
 use stoker_telemetry::trace::{LINKS_MOST, Remote};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::effects::{self, Archive, EffectDone};
@@ -247,15 +248,20 @@ impl SlotActor {
 
     fn take(&mut self, message: Message, round: &mut Round) {
         match message {
-            Message::Apply { input, reply, cause } => {
+            // Who asked has long asked again, or gone: what is done for nobody makes those wait who still do.
+            Message::Apply { reply, unwanted, .. }
+                if reply.is_closed() || unwanted.as_ref().is_some_and(CancellationToken::is_cancelled) =>
+            {
+                self.shared.stats.abandoned();
+            }
+            Message::Apply { input, reply, cause, .. } => {
                 round.begin(cause);
                 self.apply(*input, Some(reply), round);
                 round.cause = None;
             }
-            Message::Query(look) => {
-                round.urgent = true;
-                round.queries.push(look);
-            }
+            // It is answered after the commit, if there is one, and waits for one as others do: who asks how a command stands
+            // does so right when its way begins, and would make a commit more of it.
+            Message::Query(look) => round.queries.push(look),
         }
     }
 

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use stoker_domain::machine::{Input, Reply, SlotMachine};
 use stoker_domain::{Millis, SLOT_COUNT, Slot, SlotEpoch};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use actor::{SlotActor, SlotLost};
 
@@ -40,6 +41,8 @@ pub(crate) enum Message {
     Apply {
         input: Box<Input>,
         reply: oneshot::Sender<Result<Reply, SlotError>>,
+        /// Set once nobody wants it any more: beside `reply`, behind which somebody may wait to undo it.
+        unwanted: Option<CancellationToken>,
         /// What it is asked in.
         cause: tracing::Span,
     },
@@ -124,10 +127,22 @@ impl Slots {
         })
     }
 
-    /// Applies an input; answers when what it changed is committed.
+    /// Applies an input; answers when what it changed is committed. Whoever stops waiting before its turn has come has asked
+    /// for nothing.
     pub(crate) async fn apply(&self, slot: Slot, input: Input) -> Result<Reply, SlotError> {
+        self.apply_unless(slot, input, None).await
+    }
+
+    /// The same; also nothing is done once it is unwanted.
+    pub(crate) async fn apply_unless(
+        &self,
+        slot: Slot,
+        input: Input,
+        unwanted: Option<CancellationToken>,
+    ) -> Result<Reply, SlotError> {
         let (reply, answer) = oneshot::channel();
-        self.send(slot, Message::Apply { input: Box::new(input), reply, cause: tracing::Span::current() })?;
+        let (input, cause) = (Box::new(input), tracing::Span::current());
+        self.send(slot, Message::Apply { input, reply, unwanted, cause })?;
         // Without a word: it may have been written all the same.
         answer.await.unwrap_or(Err(SlotError::Unknown))
     }

@@ -87,6 +87,11 @@ impl Faulty {
         self.heaviest.load(Ordering::SeqCst)
     }
 
+    /// Appends that are held up.
+    pub(crate) fn held(&self) -> usize {
+        self.held.receiver_count()
+    }
+
     /// Holds appends up, or lets them go.
     pub(crate) fn hold(&self, held: bool) {
         self.held.send_replace(held);

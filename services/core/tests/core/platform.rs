@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use stoker_bus::InProcessBus;
-use stoker_core::{Core, CoreConfig, CoreServices, Membership};
+use stoker_core::{Core, CoreConfig, CoreServices, CoreStats, Membership};
 use stoker_domain::payload::PayloadLimits;
 use stoker_domain::ports::bus::Bus;
 use stoker_domain::ports::store::Store;
@@ -55,6 +55,7 @@ pub(crate) struct Platform {
     pub(crate) gateway: GatewayServiceClient<Channel>,
     pub(crate) portal: PortalServiceClient<Channel>,
     pub(crate) mqtt: SocketAddr,
+    pub(crate) stats: Arc<CoreStats>,
     end: CancellationToken,
     _tasks: JoinSet<()>,
 }
@@ -83,6 +84,7 @@ impl Platform {
         let (end, health, clock) = (CancellationToken::new(), Health::new(), Clock::start());
         let member = MemberId::new(&format!("m{:016x}", getrandom::u64().unwrap())).unwrap();
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::default());
+        let stats = Arc::<CoreStats>::default();
         let config = CoreConfig {
             store,
             bus: bus.clone(),
@@ -91,7 +93,7 @@ impl Platform {
             member: member.clone(),
             membership: Membership::Alone,
             health: health.clone(),
-            stats: Arc::default(),
+            stats: stats.clone(),
         };
         let core = Core::start(config, end.clone()).await.unwrap();
         let mut tasks = JoinSet::new();
@@ -113,10 +115,10 @@ impl Platform {
             drain: Drain::at_once(Duration::from_secs(1)),
             beats: None,
         };
-        let stats = Arc::new(GatewayStats::default());
-        let serving = stoker_gateway::run(config, vec![Listener::Mqtt(listener)], stats, end.clone());
+        let gateways = Arc::new(GatewayStats::default());
+        let serving = stoker_gateway::run(config, vec![Listener::Mqtt(listener)], gateways, end.clone());
         tasks.spawn(async move { drop(serving.await) });
-        Self { gateway, portal: PortalServiceClient::new(channel), mqtt, end, _tasks: tasks }
+        Self { gateway, portal: PortalServiceClient::new(channel), mqtt, stats, end, _tasks: tasks }
     }
 
     /// Makes a device with this token.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    AlarmId, AttemptResult, CommandId, DeviceKey, EndReason, Event, Millis, NotificationId, SessionEpoch,
-    SessionInfo, SiteId, Tags, TokenHash, Value,
+    AlarmId, AttemptResult, CommandId, DeviceKey, EndReason, Event, Millis, NotificationId, Proof,
+    SessionEpoch, SessionInfo, SiteId, Tags, TokenHash, Value,
 };
 
 /// Everything that can happen to a slot. Each names devices of this slot only.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// A gateway asks for a session, the credential being checked already.
+    /// A gateway asks for a session.
     OpenSession(OpenSession),
     /// A gateway reports about a session it holds or held.
     Session(SessionReport),
@@ -92,6 +92,8 @@ impl Input {
 pub struct OpenSession {
     /// Whose.
     pub device: DeviceKey,
+    /// What it has shown. Looked at here, where its record cannot change in between.
+    pub proof: Proof,
     /// The connection.
     pub session: SessionInfo,
     /// Counts the CONNECTs of that gateway, from 1. Of two of one device the greater came later, whichever gets here

@@ -88,8 +88,8 @@ pub struct SessionGrant {
 /// Why a session is not granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionRefusal {
-    /// No such device.
-    NotFound,
+    /// There is no such device, or what was shown lets nobody in any more.
+    NotAdmitted,
     /// The same gateway has taken a later CONNECT of this device, and that was granted before.
     Superseded,
 }

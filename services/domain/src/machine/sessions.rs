@@ -11,9 +11,9 @@ use crate::settings::Settings;
 
 impl SlotMachine {
     pub(super) fn open_session(&mut self, open: OpenSession, draft: &mut Draft<'_>) -> Reply {
-        let OpenSession { device: key, session, arrival } = open;
-        let Some(entry) = self.entry(&key) else {
-            return Reply::Session(Err(SessionRefusal::NotFound));
+        let OpenSession { device: key, proof, session, arrival } = open;
+        let Some(entry) = self.entry(&key).filter(|entry| entry.record.admits(&proof)) else {
+            return Reply::Session(Err(SessionRefusal::NotAdmitted));
         };
         let same_gateway =
             entry.presence.as_ref().is_some_and(|presence| presence.session.gateway == session.gateway);

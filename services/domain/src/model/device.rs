@@ -36,6 +36,29 @@ pub struct Device {
     pub version: u64,
 }
 
+/// What somebody has shown who wants to be let in as a device. [`Device::admits`] decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// An access token.
+    Token(TokenHash),
+    /// A password that is right for this argon2id PHC string.
+    Password(String),
+    /// A certificate in the device's name, of an authority that is trusted for its organization.
+    Certificate,
+}
+
+impl Device {
+    /// Whether who shows this is let in.
+    #[must_use]
+    pub fn admits(&self, proof: &Proof) -> bool {
+        match proof {
+            Proof::Token(hash) => self.token_hash == Some(*hash),
+            Proof::Password(phc) => self.password_hash.as_ref() == Some(phc),
+            Proof::Certificate => true,
+        }
+    }
+}
+
 /// How many event ids a device's counters remember, so that a repeated id counts once. A device that repeats an
 /// event does so right after a lost acknowledgement: 64 events later it has long gone on.
 pub const RECENT_EVENTS: usize = 64;

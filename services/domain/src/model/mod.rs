@@ -14,7 +14,7 @@ mod value;
 
 pub use alarm::{Acknowledgement, Alarm, AlarmKind, AlarmState, Severity};
 pub use command::{Command, CommandOutcome, CommandState};
-pub use device::{Attributes, Device, DeviceCounters, RECENT_EVENTS, Tags, TokenHash};
+pub use device::{Attributes, Device, DeviceCounters, Proof, RECENT_EVENTS, Tags, TokenHash};
 pub use event::{Event, EventKind};
 pub use ids::{
     AlarmId, CommandId, DeviceId, DeviceKey, EventId, IdError, MemberId, MintedId, NotificationId,

@@ -5,6 +5,16 @@ use super::{AT_ONCE, Action, HEAD_FRESH_MS, Owned, Ownership};
 use crate::model::{Millis, Slot};
 use crate::ports::store::SlotHead;
 
+/// What claim a process has to a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// It falls to this process.
+    Mine,
+    /// It falls to somebody else, for whom this process takes it from a dead owner.
+    IfDead,
+    None,
+}
+
 impl Ownership {
     pub(super) fn decide(&mut self, now: Millis) -> Vec<Action> {
         // Before the others were looked at, everything would seem to fall to this process; and what was true long ago
@@ -12,6 +22,7 @@ impl Ownership {
         if !self.alone && !self.leaving && !self.members.is_fresh(now) {
             return Vec::new();
         }
+        self.look_since = None;
         let slots: Vec<Slot> = self.slots.keys().copied().collect();
         let mut wishes: Vec<Action> = slots.into_iter().filter_map(|slot| self.wish(slot, now)).collect();
         // Take-overs first, as they end the work on a slot. Of the reads, none comes twice before another had its turn,
@@ -73,10 +84,10 @@ impl Ownership {
             }
             State::Owned(owned) if now >= owned.check_at => Some(Action::Read(slot)),
             State::Other(known) if now >= entry.not_before => {
-                let falls = self.falls_to_me(slot);
+                let claim = self.claim(slot);
                 match known.clone() {
-                    _ if !falls && entry.doubt.is_none() => None,
-                    Some((head, at)) => self.by_head(slot, &head, at, falls, now),
+                    _ if claim == Claim::None && entry.doubt.is_none() => None,
+                    Some((head, at)) => self.by_head(slot, &head, at, claim, now),
                     None => Some(Action::Read(slot)),
                 }
             }
@@ -84,22 +95,41 @@ impl Ownership {
         }
     }
 
-    /// What to do about a slot that falls to this process, or whose row may name it, by the row that was read at `at`.
+    fn claim(&self, slot: Slot) -> Claim {
+        match () {
+            () if self.falls_to_me(slot) => Claim::Mine,
+            () if self.stands_in(slot) => Claim::IfDead,
+            () => Claim::None,
+        }
+    }
+
+    /// What to do about a slot that this process has a claim to, or whose row may name it, by the row that was read at
+    /// `at`.
     fn by_head(
         &mut self,
         slot: Slot,
         head: &SlotHead,
         at: Millis,
-        falls: bool,
+        claim: Claim,
         now: Millis,
     ) -> Option<Action> {
+        let falls = claim == Claim::Mine;
         let is_fresh = now.saturating_sub(at) < HEAD_FRESH_MS;
         let take_over = Action::TakeOver { slot, seen: head.epoch };
         match &head.owner {
             // However old the row is: its owner does nothing any more, and of those who want the slot one is first.
-            Some(owner) if falls && *owner != self.me && !self.alone && self.members.is_dead(owner, now) => {
+            Some(owner)
+                if claim != Claim::None
+                    && *owner != self.me
+                    && !self.alone
+                    && self.members.is_dead(owner, now) =>
+            {
                 // It may have come back between the read of the members and the read of the row.
-                self.members.were_read_after(at).then_some(take_over)
+                if self.members.were_read_after(at) {
+                    return Some(take_over);
+                }
+                self.look_since = Some(at);
+                None
             }
             _ if !is_fresh => Some(Action::Read(slot)),
             Some(owner) if *owner == self.me && !falls => Some(Action::Release { slot, epoch: head.epoch }),

@@ -54,7 +54,8 @@ pub(super) struct Members {
     unlisted: BTreeMap<MemberId, Millis>,
     /// The newest beat that was read of this process's own row, and when that read had come back.
     own: Option<(u64, Millis)>,
-    /// When the newest read began.
+    /// When the first read began, and the newest.
+    first_read: Option<Millis>,
     last_read: Option<Millis>,
 }
 
@@ -67,6 +68,7 @@ impl Members {
         if self.last_read.is_some_and(|newest| began < newest) {
             return false;
         }
+        self.first_read.get_or_insert(began);
         self.last_read = Some(began);
         for seen in self.seen.values_mut() {
             seen.listed = false;
@@ -170,6 +172,23 @@ impl Members {
     pub(super) fn is_initiated(&self, id: &MemberId) -> bool {
         let age = |seen: &Seen| self.last_read.map(|read| read.saturating_sub(seen.first));
         self.seen.get(id).and_then(age).is_some_and(|age| age >= INITIATED_AFTER_MS)
+    }
+
+    /// True when this process itself was there for as long.
+    pub(super) fn is_old(&self) -> bool {
+        let since = self.last_read.zip(self.first_read);
+        since.is_some_and(|(read, first)| read.saturating_sub(first) >= INITIATED_AFTER_MS)
+    }
+
+    /// True when somebody died of whom a row is still there.
+    pub(super) fn has_dead(&self) -> bool {
+        self.seen.values().any(|seen| seen.dead)
+    }
+
+    /// When the first of those that are taken for alive is to be taken for dead, unless something is heard of it.
+    pub(super) fn next_death(&self) -> Option<Millis> {
+        let alive = self.seen.values().filter(|seen| !seen.dead);
+        alive.map(|seen| seen.changed.saturating_add(DEAD_AFTER_MS)).min()
     }
 
     fn candidates(&self, slot: Slot) -> impl Iterator<Item = &Seen> {

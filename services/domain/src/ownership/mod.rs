@@ -109,6 +109,9 @@ pub struct Ownership {
     leaving: bool,
     members: Members,
     slots: BTreeMap<Slot, Entry>,
+    /// Somebody is dead unless its row has changed since a slot's row was read: since then the members are to be looked at
+    /// anew.
+    look_since: Option<Millis>,
 }
 
 impl Ownership {
@@ -116,7 +119,7 @@ impl Ownership {
     #[must_use]
     pub fn new(me: MemberId, range: SlotRange, alone: bool) -> Self {
         let slots = range.iter().map(|slot| (slot, Entry::new(rendezvous::weight(slot, &me)))).collect();
-        Self { me, range, alone, leaving: false, members: Members::default(), slots }
+        Self { me, range, alone, leaving: false, members: Members::default(), slots, look_since: None }
     }
 
     /// Takes something in and says what is to be done. `now` never goes back.
@@ -179,6 +182,23 @@ impl Ownership {
         self.likely_owner(slot) == Some(&self.me)
     }
 
+    /// True when a slot falls to somebody who came too lately to know who is dead, and to this process among the others: it
+    /// takes the slot from a dead owner, and hands it on when the newcomer has had its time.
+    fn stands_in(&self, slot: Slot) -> bool {
+        let young = |id: &MemberId| *id != self.me && !self.members.is_initiated(id);
+        let others = || self.members.hopeful(slot).chain(self.myself(slot)).filter(|id| !young(id));
+        self.members.has_dead()
+            && self.members.is_old()
+            && self.likely_owner(slot).is_some_and(young)
+            && falls_to(slot, others()) == Some(&self.me)
+    }
+
+    /// When the members should be looked at although it is not yet time for it: one of them may be dead then.
+    #[must_use]
+    pub fn look_at(&self) -> Option<Millis> {
+        self.members.next_death().into_iter().chain(self.look_since).min().filter(|_| !self.alone)
+    }
+
     /// True when this process has to go, or when another that is alive for sure is to have this slot and knows that.
     fn is_to_be_released(&self, slot: Slot) -> bool {
         if self.leaving {
@@ -186,7 +206,9 @@ impl Ownership {
         }
         let Some(next) = self.likely_owner(slot).filter(|next| **next != self.me) else { return false };
         let first = falls_to(slot, self.members.listed(slot));
-        self.members.is_proven(next) && (first == Some(next) || self.members.is_initiated(next))
+        // While somebody is dead, slots may have moved for that; they are not to move again at once.
+        let at_once = first == Some(next) && !self.members.has_dead();
+        self.members.is_proven(next) && (at_once || self.members.is_initiated(next))
     }
 
     fn change(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {

@@ -61,6 +61,16 @@ fn another(is_first: bool) -> &'static str {
     ["a", "b", "c", "d", "e", "f", "g", "h"].into_iter().find(is_wanted).unwrap()
 }
 
+/// Names to which slot 0 falls rather than to `me`, the second before the first.
+fn two_before_me() -> [String; 2] {
+    let weight = |name: &str| rendezvous::weight(Slot(0), &id(name));
+    let mut names: Vec<String> = (0..1_000).map(|n| format!("m{n}")).collect();
+    names.retain(|name| weight(name) > weight("me"));
+    names.sort_by_key(|name| weight(name));
+    let [second, .., first] = &names[..] else { panic!("too few: {names:?}") };
+    [second.clone(), first.clone()]
+}
+
 #[test]
 fn nothing_is_decided_before_the_members_were_read_and_by_what_was_read_long_ago() {
     let mut core = Core::new(0, false);
@@ -142,11 +152,7 @@ fn a_read_that_took_long_proves_what_was_true_when_it_began() {
 
 #[test]
 fn a_newcomer_gets_no_slot_that_it_would_leave_to_the_dead() {
-    let weight = |name: &str| rendezvous::weight(Slot(0), &id(name));
-    let mut names: Vec<String> = (0..1_000).map(|n| format!("m{n}")).collect();
-    names.retain(|name| weight(name) > weight("me"));
-    names.sort_by_key(|name| weight(name));
-    let [newcomer, .., dead] = &names[..] else { panic!("too few: {names:?}") };
+    let [newcomer, dead] = two_before_me();
     let (newcomer, dead) = (newcomer.as_str(), dead.as_str());
     let mut core = Core::new(0, false);
     core.members(0, &[(dead, 1)]);
@@ -266,4 +272,29 @@ fn processes_without_a_row_are_not_remembered_without_end() {
     }
     core.members(2 * DEAD_AFTER_MS, &[]);
     assert_eq!(core.machine.members.remembered(), REMEMBERED);
+}
+
+#[test]
+fn a_slot_of_the_dead_is_not_left_to_a_newcomer_who_cannot_know_it() {
+    let [young, dead] = two_before_me();
+    let (young, dead) = (young.as_str(), dead.as_str());
+    let mut core = Core::new(0, false);
+    for beat in 0..10 {
+        core.members(1_000, &[(dead, beat)]);
+    }
+    core.members(1_000, &[(dead, 1)]);
+    assert_eq!(core.machine.look_at(), Some(core.now + DEAD_AFTER_MS));
+    // It is killed, and its successor is there at once.
+    for beat in 1..5 {
+        assert_eq!(core.members(1_000, &[(dead, 1), (young, beat)]), []);
+    }
+    assert_eq!(core.members(1_000, &[(dead, 1), (young, 5)]), [Action::Read(Slot(0))]);
+    assert_eq!(core.hear(Input::Head(Slot(0), head(7, Some(dead)))), [], "it may have come back meanwhile");
+    assert_eq!(core.machine.look_at(), Some(core.now), "that is looked at soon");
+    assert_eq!(core.members(500, &[(dead, 1), (young, 6)]), [take_over(0, 7)]);
+    assert_eq!(core.hear(Input::TakenOver(Slot(0), SlotEpoch(8))), []);
+    for beat in 7..12 {
+        assert_eq!(core.members(1_000, &[(dead, 1), (young, beat)]), []);
+    }
+    assert_eq!(core.members(1_000, &[(dead, 1), (young, 12)]), [release(0, 8)], "it knows by now");
 }

@@ -9,7 +9,8 @@ use stoker_domain::machine::{
 use stoker_domain::ports::bus::GatewayOrder;
 use stoker_domain::ports::store::StateKey;
 use stoker_domain::{
-    CommandId, Event, EventId, EventKind, SessionEpoch, SessionInfo, Severity, SiteId, TokenHash, Value, Will,
+    CommandId, Event, EventId, EventKind, Proof, SessionEpoch, SessionInfo, Severity, SiteId, TokenHash,
+    Value, Will,
 };
 
 use super::ops::{EffectFate, Op, OrderFate, Patch};
@@ -51,7 +52,12 @@ impl World {
                 };
                 self.arrivals += u64::from(!late);
                 let arrival = if *late { 1 } else { self.arrivals };
-                self.apply(Input::OpenSession(OpenSession { device: key(*device), session, arrival }));
+                self.apply(Input::OpenSession(OpenSession {
+                    device: key(*device),
+                    proof: Proof::Certificate,
+                    session,
+                    arrival,
+                }));
             }
             Op::Ended { session, reason } => {
                 if let Some(at) = pick(&self.sessions, *session) {

@@ -131,9 +131,10 @@ pub(super) async fn open(
 ) -> Opened {
     let Some((request, dropped)) = request else { return refuse(&shared, &name, address).await };
     let will = request.will.clone();
-    let reply = match core::open_session(&shared, request).await {
-        Ok(reply) => reply,
-        Err(status) => {
+    let reply = match core::open_session(&shared, request, || !handle.mailbox.is_closed()).await {
+        Some(Ok(reply)) => reply,
+        None => return Opened::CutOff,
+        Some(Err(status)) => {
             return match ProblemKind::of(&status).0 {
                 ProblemKind::Unauthenticated | ProblemKind::InvalidRequest => {
                     refuse(&shared, &name, address).await

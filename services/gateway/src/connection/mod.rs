@@ -72,7 +72,7 @@ enum Opened {
     /// With what was wrong about the will, if it was dropped.
     Granted(Box<Identity>, Option<String>),
     Refused(Refusal),
-    /// Too many wait to be refused.
+    /// Too many wait to be refused, or nobody waits for it.
     CutOff,
 }
 

@@ -9,16 +9,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::dial::connect;
-use crate::{Caller, Dial, Role, Wire};
+use crate::{Caller, Dial, Reread, Role, Wire};
 use files::Texts;
 pub use files::{TlsError, TlsFiles, pem_certificates, read_pem};
 
@@ -32,16 +30,7 @@ pub struct Tls(Arc<Inner>);
 
 struct Inner {
     files: TlsFiles,
-    look_every: Duration,
-    state: Mutex<State>,
-}
-
-struct State {
-    looked: Instant,
-    texts: Texts,
-    /// What was last found in place of files that fit; said once.
-    complaint: Option<String>,
-    configs: Configs,
+    configs: Reread<Texts, Configs>,
 }
 
 /// Both sides of what the files say.
@@ -63,46 +52,14 @@ impl Tls {
     fn looking(files: TlsFiles, look_every: Duration) -> Result<Self, TlsError> {
         let texts = Texts::read(&files)?;
         let configs = texts.configs(&files)?;
-        let state = State { looked: Instant::now(), texts, complaint: None, configs };
-        Ok(Self(Arc::new(Inner { files, look_every, state: Mutex::new(state) })))
+        let configs = Reread::new("the certificates among the services", look_every, texts, configs);
+        Ok(Self(Arc::new(Inner { files, configs })))
     }
 
     /// What holds for a connection that is made now.
     async fn configs(&self) -> Configs {
-        {
-            let mut state = self.0.state.lock();
-            if state.looked.elapsed() < self.0.look_every {
-                return state.configs.clone();
-            }
-            // Others that come meanwhile take what there is.
-            state.looked = Instant::now();
-        }
         let files = self.0.files.clone();
-        let read = tokio::task::spawn_blocking(move || Texts::read(&files)).await;
-        let mut state = self.0.state.lock();
-        // The runtime is ending.
-        let Ok(read) = read else { return state.configs.clone() };
-        let changed = match read {
-            Ok(texts) if texts == state.texts => Ok(None),
-            Ok(texts) => texts.configs(&self.0.files).map(|configs| Some((texts, configs))),
-            Err(error) => Err(error),
-        };
-        match changed {
-            Ok(None) => state.complaint = None,
-            Ok(Some((texts, configs))) => {
-                tracing::info!("the certificates among the services have changed");
-                (state.texts, state.configs, state.complaint) = (texts, configs, None);
-            }
-            // Half of them are replaced, perhaps.
-            Err(error) => {
-                let complaint = error.to_string();
-                if state.complaint.as_ref() != Some(&complaint) {
-                    tracing::warn!("{complaint}; what was read before is used further on");
-                    state.complaint = Some(complaint);
-                }
-            }
-        }
-        state.configs.clone()
+        self.0.configs.now(move || Texts::read(&files), |texts| texts.configs(&self.0.files)).await
     }
 
     /// By TCP and TLS, to cores: the other end has a certificate with that role and with the host of the address.

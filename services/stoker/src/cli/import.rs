@@ -192,7 +192,7 @@ fn rest(begun: bool, created: u64, failed: &[FailedLine]) -> Result<String, Fail
 /// Tokens of so many devices were made and could not be shown. Going on would lose those of the next ones, too.
 fn lost(devices: usize, why: &Failure) -> Failure {
     Failure::with_hint(
-        format!("{devices} tokens are lost, those of the devices that were made last: {why}"),
+        format!("tokens lost: {devices}, those of the devices that were made last: {why}"),
         "`stoker device change ID --renew-token` makes a device another one",
     )
 }

@@ -307,7 +307,7 @@ impl Configuration {
         for (name, value) in std::env::vars_os() {
             // Of others that are no text nothing is wanted.
             let Ok(name) = name.into_string() else { continue };
-            if name.starts_with("STOKER__") {
+            if name.to_uppercase().starts_with("STOKER__") {
                 let value = value.into_string();
                 variables.push((name.clone(), value.map_err(|_| anyhow!("{name} is no UTF-8"))?));
             }

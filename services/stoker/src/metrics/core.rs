@@ -10,6 +10,11 @@ use super::count;
 pub(super) fn show(to: &mut Exposition<'_>, core: &CoreSnapshot) -> fmt::Result {
     to.gauge("core_slots", "Slots that this process owns", count(core.slots))?;
     to.gauge("core_requests_waiting", "Requests that wait for its slots", count(core.waiting))?;
+    to.counter(
+        "core_abandoned_requests",
+        "Requests that nobody wanted any more when their turn came",
+        core.abandoned,
+    )?;
     let labels = core.answered.map(|(by, _)| [("answered", by)]);
     let counts: Vec<_> =
         labels.iter().zip(core.answered).map(|(labels, (_, count))| (labels as Labels<'_>, count)).collect();

@@ -135,7 +135,12 @@ impl Rig {
             protocol: "mqtt-5".to_owned(),
             will,
         };
-        let output = self.apply(Input::OpenSession(OpenSession { device: key(device), session, arrival: 0 }));
+        let output = self.apply(Input::OpenSession(OpenSession {
+            device: key(device),
+            proof: Proof::Certificate,
+            session,
+            arrival: 0,
+        }));
         match &output.reply {
             Reply::Session(Ok(grant)) => (grant.epoch, output),
             other => panic!("{other:?}"),

@@ -22,8 +22,42 @@ fn an_unknown_device_gets_no_session() {
     let mut rig = Rig::new();
     let session =
         SessionInfo { gateway: gateway("g"), address: String::new(), protocol: String::new(), will: None };
-    let output = rig.apply(Input::OpenSession(OpenSession { device: key("boiler-2"), session, arrival: 0 }));
-    assert_eq!(output, Output { reply: Reply::Session(Err(SessionRefusal::NotFound)), ..nothing() });
+    let output = rig.apply(Input::OpenSession(OpenSession {
+        device: key("boiler-2"),
+        proof: Proof::Certificate,
+        session,
+        arrival: 0,
+    }));
+    assert_eq!(output, Output { reply: Reply::Session(Err(SessionRefusal::NotAdmitted)), ..nothing() });
+}
+
+#[test]
+fn only_what_is_in_force_lets_a_device_in() {
+    let (old, new) = (Proof::Token(TokenHash([1; 32])), Proof::Token(TokenHash([2; 32])));
+    let (right, wrong) = (Proof::Password("right".to_owned()), Proof::Password("wrong".to_owned()));
+    let mut rig = Rig::new();
+    let mut change = DevicePatch { token_hash: Some(Some(TokenHash([1; 32]))), ..patch("boiler-1") };
+    let mut admitted = Vec::new();
+    for token in [Some(TokenHash([2; 32])), None] {
+        rig.apply(Input::PatchDevice(Box::new(change.clone())));
+        change.token_hash = Some(token);
+        change.password_hash = Some(Some("right".to_owned()));
+        admitted.push([&old, &new, &right, &wrong, &Proof::Certificate].map(|proof| {
+            let (address, protocol) = (String::new(), String::new());
+            let session = SessionInfo { gateway: gateway("g"), address, protocol, will: None };
+            let (device, proof) = (key("boiler-1"), proof.clone());
+            let output = rig.apply(Input::OpenSession(OpenSession { device, proof, session, arrival: 0 }));
+            match output.reply {
+                Reply::Session(Ok(_)) => true,
+                refused => {
+                    assert_eq!(refused, Reply::Session(Err(SessionRefusal::NotAdmitted)));
+                    assert!(output.changes.is_empty(), "{:?}", output.changes);
+                    false
+                }
+            }
+        }));
+    }
+    assert_eq!(admitted, [[true, false, false, false, true], [false, true, true, false, true]]);
 }
 
 #[test]
@@ -46,7 +80,12 @@ fn of_two_connects_at_one_gateway_the_later_stays_whichever_gets_here_first() {
     let open = |name: &str, arrival| {
         let (address, protocol) = ("192.0.2.1:1".to_owned(), "mqtt-5".to_owned());
         let session = SessionInfo { gateway: gateway(name), address, protocol, will: None };
-        Input::OpenSession(OpenSession { device: key("boiler-1"), session, arrival })
+        Input::OpenSession(OpenSession {
+            device: key("boiler-1"),
+            proof: Proof::Certificate,
+            session,
+            arrival,
+        })
     };
     rig.apply(open("g1", 2));
     let newest = rig.presence("boiler-1");

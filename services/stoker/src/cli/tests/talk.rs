@@ -185,8 +185,8 @@ async fn an_import_whose_tokens_nobody_reads_stops_and_says_what_is_lost() {
     let lines: String = (0..1_500).map(|n| format!("{{\"id\":\"d-{n}\"}}\n")).collect();
     std::fs::write(fleet.path(), lines).unwrap();
     for (form, tokens, says) in [
-        (Form::Table, json!({"d-0": "stk_0", "d-1": "stk_1"}), "2 tokens are lost"),
-        (Form::Json, json!({"d-0": "stk_0"}), "1 tokens are lost"),
+        (Form::Table, json!({"d-0": "stk_0", "d-1": "stk_1"}), "tokens lost: 2,"),
+        (Form::Json, json!({"d-0": "stk_0"}), "tokens lost: 1,"),
     ] {
         let answer = json!({"tokens": tokens, "created": 1_000, "failed": []});
         let (address, serving) = server(vec![(200, answer)]).await;

@@ -1,0 +1,130 @@
+//! Looks at namespaces: what is seen of one, what is to be done about it, and doing it. Several at once, each by one.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stoker_plan::Operator;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::act::Actor;
+use crate::facts::Snapshot;
+use crate::failure::Failure;
+use crate::leader::Leading;
+use crate::queue::{Ended, Queue};
+use crate::sample::Samples;
+use crate::stats::Stats;
+use crate::watch::Stores;
+
+/// So many namespaces are looked at at the same time.
+const AT_ONCE: usize = 4;
+/// At the end, a write that is under way is waited for, and no longer than this.
+const END_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is needed to look at a namespace.
+pub(crate) struct Reconciler {
+    pub(crate) operator: Operator,
+    pub(crate) stores: Stores,
+    pub(crate) actor: Actor,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) leading: Leading,
+    pub(crate) samples: Samples,
+    pub(crate) stats: Arc<Stats>,
+}
+
+impl Reconciler {
+    /// Works the queue off, as soon as this process leads and has seen all there is, until it is told to end.
+    pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Infallible> {
+        let begins = async {
+            self.stores.whole().await;
+            self.leading.begins().await;
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = begins => {}
+        }
+        let mut looks = JoinSet::new();
+        loop {
+            while looks.len() < AT_ONCE
+                && let Some(namespace) = self.queue.take()
+            {
+                let this = Arc::clone(&self);
+                let span = tracing::info_span!("reconcile", namespace);
+                // Boxed, or each look would be as large as all that it may wait for.
+                looks.spawn(Box::pin(async move { this.look(namespace).await }.instrument(span)));
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.queue.wait(), if looks.len() < AT_ONCE => {}
+                Some(ended) = looks.join_next() => {
+                    // A look that panics is one that nobody knows the end of.
+                    if let Err(error) = ended
+                        && error.is_panic()
+                    {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                }
+            }
+        }
+        let end = async { while looks.join_next().await.is_some() {} };
+        if timeout(END_WITHIN, end).await.is_err() {
+            tracing::warn!("a write is left under way: whoever leads next looks anew");
+            looks.shutdown().await;
+        }
+        Ok(())
+    }
+
+    async fn look(&self, namespace: String) {
+        let begun = Instant::now();
+        let ended = self.reconcile(&namespace).await;
+        self.stats.looked(ended, begun.elapsed());
+        self.queue.ended(&namespace, ended);
+    }
+
+    async fn reconcile(&self, namespace: &str) -> Ended {
+        match self.attempt(namespace).await {
+            Ok(ended) => ended,
+            Err(Failure::Conflict { what }) => {
+                tracing::debug!("{}", Failure::Conflict { what });
+                Ended::Again
+            }
+            Err(failure @ Failure::Refused { .. }) => {
+                tracing::warn!("{failure}");
+                Ended::Refused
+            }
+            Err(failure) => {
+                tracing::warn!("{failure}");
+                Ended::Unavailable
+            }
+        }
+    }
+
+    async fn attempt(&self, namespace: &str) -> Result<Ended, Failure> {
+        self.actor.seen(namespace).await?;
+        let snapshot = Snapshot::of(namespace, &self.stores);
+        if snapshot.is_empty() {
+            self.actor.forget(namespace);
+            return Ok(Ended::Empty);
+        }
+        let wanted = match snapshot.wanted() {
+            Ok(wanted) => wanted,
+            Err(unreadable) => {
+                self.actor.say_unreadable(namespace, &unreadable).await?;
+                // Until somebody changes it.
+                return Ok(Ended::Done(None));
+            }
+        };
+        let connections: BTreeMap<String, i64> = self.samples.of(namespace);
+        let facts = snapshot.facts(&self.operator, connections);
+        let plan = stoker_plan::plan(&wanted, &facts);
+        let refusals = self.actor.carry_out(&plan, &snapshot, &facts).await?;
+        for (of, failure) in &refusals {
+            tracing::warn!(resource = %of, "{failure}");
+        }
+        if refusals.is_empty() { Ok(Ended::Done(plan.again)) } else { Ok(Ended::Refused) }
+    }
+}
