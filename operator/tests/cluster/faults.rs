@@ -66,8 +66,11 @@ async fn rest(space: &Space, there: bool) -> BTreeMap<String, Value> {
         let orphaned = objects
             .values()
             .any(|of| of.metadata.owner_references.iter().flatten().all(|owner| !uids.contains(&owner.uid)));
-        let deployments = objects.keys().filter(|name| name.starts_with("Deployment ")).count();
-        deployments == resources.len() && !orphaned && (there || pods == 0)
+        // Each has one revision, and that one configuration. A former one goes only after it is said that all is settled.
+        let one_each = ["Deployment ", "ConfigMap "]
+            .into_iter()
+            .all(|kind| objects.keys().filter(|name| name.starts_with(kind)).count() == resources.len());
+        one_each && !orphaned && (there || pods == 0)
     })
     .await;
     space.look().await

@@ -142,9 +142,9 @@ impl Cores {
             known.shunned_until = Some(now + LEFT);
             if known.left_until.is_none_or(|until| until <= now) {
                 std::mem::take(&mut known.left).cancel();
+                known.left_until = Some(now + LEFT);
                 is_left = true;
             }
-            known.left_until = Some(now + LEFT);
         }
         state.hints.retain(|hint| hint != address);
         is_left
@@ -204,6 +204,17 @@ mod tests {
         assert!(!again.is_cancelled(), "who comes back to it so soon has found no other");
         assert!(!cores.leave("b:1"), "there is no better one");
         assert!(!to_b.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_so_all_the_time_is_left_again_in_time() {
+        let cores = cores(&["a:1", "b:1"]);
+        let mut left = 0;
+        for _ in 0..25 {
+            left += usize::from(cores.leave("a:1"));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(left, 3, "at once, after 10 s, and after 20");
     }
 
     #[test]

@@ -88,8 +88,11 @@ pub(super) static PARTS: [Part; 17] = [
         needs: &[Need::Component("clippy")],
         deadline: minutes(25),
         work: Work::Steps(|_| {
-            let clippy = Step::cargo("clippy --workspace --all-targets --locked --features");
-            vec![clippy.args([lab_features()]).args(["--", "-D", "warnings"])]
+            let clippy = |words| Step::cargo("clippy --workspace --locked").args(words);
+            let deny = ["--", "-D", "warnings"];
+            // `--all-targets` leaves out what is tested only when it is named.
+            let named = clippy(named(ADAPTERS.iter().chain(&SERVICES).chain(&KUBERNETES)));
+            vec![clippy(vec!["--all-targets"]).args(deny), named.args(deny)]
         }),
     },
     Part {
@@ -154,7 +157,7 @@ pub(super) static PARTS: [Part; 17] = [
         quick: false,
         needs: &[ONE_NODE],
         deadline: minutes(40),
-        work: Work::Tests(|_| vec![adapter_tests()]),
+        work: Work::Tests(|_| vec![tests(&ADAPTERS)]),
     },
     Part {
         name: "build",
@@ -171,12 +174,8 @@ pub(super) static PARTS: [Part; 17] = [
         needs: &[Need::Python, Need::Node],
         deadline: minutes(40),
         work: Work::Tests(|workspace| {
-            let tests = Step::cargo("test -p stoker-e2e --locked --no-fail-fast -- --test-threads=2")
-                .env("STOKER_BIN", workspace.target.join("release/stoker"))
-                .env("STOKER_E2E_PYTHON", foreign::python(workspace))
-                .env("STOKER_E2E_NODE_MODULES", foreign::node_modules(workspace));
             // Built here too, or `--only e2e` would test whatever was built last.
-            vec![release_build(), tests]
+            vec![release_build(), from_outside(&E2E, 2, workspace)]
         }),
     },
     Part {
@@ -185,16 +184,7 @@ pub(super) static PARTS: [Part; 17] = [
         quick: false,
         needs: &[ONE_NODE, Need::Python, Need::Node],
         deadline: minutes(30),
-        work: Work::Tests(|workspace| {
-            let tests = Step::cargo(
-                "test -p stoker-e2e --features lab-tests --test services --test running --test growing_up --locked --no-fail-fast",
-            )
-            .args(["--", "--test-threads=1"])
-            .env("STOKER_BIN", workspace.target.join("release/stoker"))
-            .env("STOKER_E2E_PYTHON", foreign::python(workspace))
-            .env("STOKER_E2E_NODE_MODULES", foreign::node_modules(workspace));
-            vec![release_build(), tests]
-        }),
+        work: Work::Tests(|workspace| vec![release_build(), from_outside(&SERVICES, 1, workspace)]),
     },
     Part {
         name: "kubernetes",
@@ -202,13 +192,7 @@ pub(super) static PARTS: [Part; 17] = [
         quick: false,
         needs: &[ONE_NODE, Need::Kubernetes],
         deadline: minutes(30),
-        work: Work::Tests(|_| {
-            let words = "test -p stoker-e2e --features kubernetes-tests --locked --no-fail-fast";
-            let resources =
-                KUBERNETES.iter().fold(Step::cargo(words), |step, test| step.args(["--test", *test]));
-            let words = "test -p stoker-operator --features lab-tests --locked --no-fail-fast --test cluster";
-            vec![resources, Step::cargo(words)]
-        }),
+        work: Work::Tests(|_| vec![tests(&KUBERNETES)]),
     },
     Part {
         name: "fleet",
@@ -218,16 +202,7 @@ pub(super) static PARTS: [Part; 17] = [
         needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::Python, Need::Node],
         deadline: minutes(60),
         work: Work::Tests(|workspace| {
-            let tests =
-                FLEET.iter().fold(Step::cargo("test -p stoker-e2e --locked --no-fail-fast"), |step, test| {
-                    step.args(["--test", *test])
-                });
-            let tests = tests
-                .args(["--", "--test-threads=1"])
-                .env("STOKER_E2E_PLATFORM", "several")
-                .env("STOKER_BIN", workspace.target.join("release/stoker"))
-                .env("STOKER_E2E_PYTHON", foreign::python(workspace))
-                .env("STOKER_E2E_NODE_MODULES", foreign::node_modules(workspace));
+            let tests = from_outside(&FLEET, 1, workspace).env("STOKER_E2E_PLATFORM", "several");
             vec![release_build(), tests]
         }),
     },
@@ -238,44 +213,69 @@ pub(super) static PARTS: [Part; 17] = [
         needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::NfTables],
         deadline: minutes(30),
         work: Work::Steps(|workspace| {
-            let program = |name| workspace.target.join("release").join(name);
+            // Unoptimized: its devices are few, and all that it is made of has been built for the tests; naming one of
+            // these has cargo build it with the same features.
+            let bench = Step::cargo("build --workspace --locked --bin stoker-bench --test").args([E2E[0]]);
             // Half of the kinds of mistreatment, which the seed that it prints has drawn. Longer runs are for when something
             // has changed; see bench/README.md.
-            let run = Step::new(program("stoker-bench"))
+            let run = Step::new(workspace.target.join("debug/stoker-bench"))
                 .args(["history", "--rounds", "8", "--devices", "100", "--commands", "5", "--frozen", "8"])
-                .args([OsString::from("--stoker"), program("stoker").into()]);
-            vec![Step::cargo("build --release --locked -p stoker -p stoker-bench"), run]
+                .args([OsString::from("--stoker"), workspace.target.join("release/stoker").into()]);
+            vec![release_build(), bench, run]
         }),
     },
 ];
 
 const ONE_NODE: Need = Need::Lab { nodes: 1 };
 
+/// The tests of the crates that speak to what the lab runs.
+const ADAPTERS: [&str; 2] = ["cassandra", "rabbit"];
+
+/// The end-to-end tests that start the platform by themselves: in one process, or a fleet of them.
+const E2E: [&str; 14] = [
+    "api_schema",
+    "cli",
+    "commands",
+    "credentials",
+    "events",
+    "first_device",
+    "hostile",
+    "kill",
+    "lanes",
+    "notifications",
+    "presence",
+    "start",
+    "traces",
+    "websocket",
+];
+
+/// The end-to-end tests of processes over the lab.
+const SERVICES: [&str; 3] = ["growing_up", "running", "services"];
+
+/// The tests that need Kubernetes: the operator's `cluster`, and the end-to-end tests.
+const KUBERNETES: [&str; 2] = ["cluster", "custom_resources"];
+
 /// The end-to-end tests that this part runs on a fleet. Each starts fleets of nine processes beside three nodes of Cassandra, one
 /// fleet after the other: with more of them the part would take longer than its deadline.
 const FLEET: [&str; 7] = ["credentials", "events", "first_device", "kill", "lanes", "presence", "traces"];
 
-/// The end-to-end tests that need Kubernetes.
-const KUBERNETES: [&str; 2] = ["cluster", "custom_resources"];
-
-/// The crates that speak to what the lab runs, and their tests that need it. Each has a feature `lab-tests` without which
-/// these are not built, so that `cargo test` works where there is no lab.
-const ADAPTERS: [(&str, &str); 2] = [("stoker-bus", "rabbit"), ("stoker-store", "cassandra")];
-
-fn lab_features() -> String {
-    let adapters = ADAPTERS.iter().map(|(package, _)| *package);
-    let features = adapters.chain(["stoker-e2e"]).map(|package| format!("{package}/lab-tests"));
-    let kubernetes = ["stoker-e2e/kubernetes-tests", "stoker-operator/lab-tests"].map(ToOwned::to_owned);
-    features.chain(kubernetes).collect::<Vec<_>>().join(",")
+fn named<'a>(tests: impl IntoIterator<Item = &'a &'static str>) -> Vec<&'static str> {
+    tests.into_iter().flat_map(|test| ["--test", *test]).collect()
 }
 
-/// All of them by one command: the tests of one adapter run also when those of another fail.
-fn adapter_tests() -> Step {
-    let step = ADAPTERS.iter().fold(Step::cargo("test --locked --no-fail-fast"), |step, (package, test)| {
-        step.args(["-p", *package, "--test", *test])
-    });
-    let features: Vec<String> = ADAPTERS.iter().map(|(package, _)| format!("{package}/lab-tests")).collect();
-    step.args(["--features".to_owned(), features.join(",")])
+/// Tests by their names. Of the whole workspace, always: cargo gives a dependency the features that the chosen packages ask
+/// for, and with other packages builds most of them once more.
+fn tests(tests: &[&'static str]) -> Step {
+    Step::cargo("test --workspace --locked --no-fail-fast").args(named(tests))
+}
+
+/// End-to-end tests, with the program that users build, so many of a file at a time.
+fn from_outside(names: &[&'static str], at_once: u8, workspace: &Workspace) -> Step {
+    tests(names)
+        .args(["--".to_owned(), format!("--test-threads={at_once}")])
+        .env("STOKER_BIN", workspace.target.join("release/stoker"))
+        .env("STOKER_E2E_PYTHON", foreign::python(workspace))
+        .env("STOKER_E2E_NODE_MODULES", foreign::node_modules(workspace))
 }
 
 fn release_build() -> Step {
@@ -335,12 +335,14 @@ mod tests {
         for test in FLEET {
             assert!(fleet.what.contains(&format!("`{test}`")), "{test} is not named in `what`");
         }
-        for name in names {
-            let elsewhere = ELSEWHERE.iter().any(|(other, _)| *other == name);
-            let kubernetes = KUBERNETES.contains(&name.as_str());
-            let lists = [FLEET.contains(&name.as_str()), elsewhere, kubernetes];
-            let count = lists.into_iter().filter(|is_in| *is_in).count();
-            assert!(count == 1, "{name} is in {count} lists, not in one");
+        let mut listed: Vec<&str> = E2E.iter().chain(&SERVICES).chain(&KUBERNETES).copied().collect();
+        listed.sort_unstable();
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        assert_eq!(listed, names, "the files of e2e/tests, and those that a part runs");
+        for name in E2E.iter().chain(&SERVICES) {
+            let elsewhere = ELSEWHERE.iter().any(|(other, _)| other == name);
+            assert!(FLEET.contains(name) != elsewhere, "{name} is in both lists, or in none");
         }
     }
 }

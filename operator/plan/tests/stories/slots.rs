@@ -28,6 +28,23 @@ fn a_split_takes_effect_when_the_new_one_runs() {
 }
 
 #[test]
+fn who_has_no_pods_is_given_no_slots() {
+    let mut scene = Scene::at_rest("slots-no-pods", Cluster::new(platform::whole()));
+    let mut second = platform::core_shard("second", 100, 255);
+    second.spec.replicas = 0;
+    scene.cluster.wanted.core_shards.push(second);
+    range(&mut scene, 0, 0, 99);
+    scene.step("a second CoreShard without pods is to have some of the slots");
+    scene.cluster.settle();
+    scene.step("it is made, and the first one keeps them");
+    scene.cluster.wanted.core_shards[1].spec.replicas = 1;
+    scene.step("it gets a pod");
+    scene.cluster.settle();
+    scene.step("which runs, and the first one gives slots up");
+    scene.end();
+}
+
+#[test]
 fn what_nobody_serves_is_said() {
     let mut wanted = platform::whole();
     wanted.core_shards = vec![platform::core_shard("a", 0, 99), platform::core_shard("b", 128, 200)];
