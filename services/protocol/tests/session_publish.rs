@@ -21,9 +21,11 @@ fn a_qos_1_publish_is_acknowledged_once_it_is_stored() {
         assert_eq!(&publish.payload[..], b"{\"t\":1}");
         assert_eq!(script.sent(), []);
         assert_eq!(script.session.unanswered(), 1);
+        script.now += 700;
+        assert_eq!(script.session.waits(script.now), 700);
         script.done(publish.token.unwrap(), PublishOutcome::Stored);
         assert_eq!(script.sent(), [0x40, 2, 0, 7]);
-        assert_eq!(script.session.unanswered(), 0);
+        assert_eq!((script.session.unanswered(), script.session.waits(script.now)), (0, 0));
     }
 }
 

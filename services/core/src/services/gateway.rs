@@ -141,7 +141,8 @@ fn client(channel: Channel) -> GatewayServiceClient<Channel> {
 }
 
 impl Gateways {
-    /// A session whose requester has gone is held by nobody, and nobody would report its end.
+    /// A session whose requester has gone is held by nobody, and nobody would report its end. A gateway asks to the end for
+    /// devices that have gone: when it has gone itself, that is none of the device's doing.
     async fn granted(&self, request: wire::OpenSessionRequest) -> Result<wire::OpenSessionReply, Status> {
         let (reply, answer) = oneshot::channel();
         let (this, gone) = (self.clone(), CancellationToken::new());
@@ -153,7 +154,7 @@ impl Gateways {
             else {
                 return;
             };
-            let report = SessionReport::Ended { device: device.clone(), epoch, reason: EndReason::Cut };
+            let report = SessionReport::Ended { device: device.clone(), epoch, reason: EndReason::ByPlatform };
             if let Err(status) = this.apply(&device, Input::Session(report)).await {
                 tracing::warn!(%device, error = status.message(), "a session that nobody holds could not be ended");
             }

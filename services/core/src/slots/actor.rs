@@ -293,8 +293,10 @@ impl SlotActor {
             // A grant tells nothing of what is stored; a reconnect storm need not wait for the disk.
             (Some(answer), reply @ Reply::Session(_)) => {
                 if let (Err(Ok(Reply::Session(Ok(grant)))), Some(device)) = (answer.send(Ok(reply)), opened) {
-                    // Who asked has gone: nobody holds this session, and nobody would report its end.
-                    let report = SessionReport::Ended { device, epoch: grant.epoch, reason: EndReason::Cut };
+                    // Who asked has gone: nobody holds this session, and nobody would report its end. That was a gateway, and
+                    // none of the device's doing.
+                    let reason = EndReason::ByPlatform;
+                    let report = SessionReport::Ended { device, epoch: grant.epoch, reason };
                     self.apply(Input::Session(report), None, round);
                 }
             }

@@ -32,7 +32,10 @@ impl Connection {
         }
         match std::task::ready!(came) {
             Ok(()) if read.filled().is_empty() => self.session.transport_closed(out),
-            Ok(()) => self.session.receive(now(&self.shared), read.filled(), out),
+            Ok(()) => {
+                self.owed.heard();
+                self.session.receive(now(&self.shared), read.filled(), out);
+            }
             Err(error) => {
                 if self.transport.is_broken() {
                     tracing::debug!(address = %self.peer.address, %error, "a device broke the rules of WebSocket");

@@ -3,6 +3,7 @@
 mod credential;
 mod deliveries;
 mod io;
+mod owed;
 mod publish;
 
 use std::cell::RefCell;
@@ -17,7 +18,8 @@ use stoker_domain::machine::HeldSession;
 use stoker_domain::model::{DeviceKey, EndReason, Millis, SessionEpoch, SessionInfo, Will};
 use stoker_protocol::codec::ReasonCode;
 use stoker_protocol::session::{
-    Accept, ConnectRequest, EndReason as Ended, Event, Output, PublishOutcome, Refusal, ServerReason, Session,
+    Accept, ConnectRequest, EndReason as Ended, Event, Output, PublishOutcome, PublishToken, Refusal,
+    ServerReason, Session,
 };
 use stoker_protocol::topic::{DeviceFilter, DownTopic};
 use stoker_telemetry::Health;
@@ -33,6 +35,7 @@ use crate::shared::Shared;
 use crate::stats;
 use crate::transport::{Door, Transport};
 use deliveries::Deliveries;
+use owed::Owed;
 
 /// Bytes that are read at once, into a buffer of the thread.
 const READ: usize = 64 * 1024;
@@ -101,6 +104,7 @@ pub(crate) struct Connection {
     /// What is said about commands; apart, so that neither holds the other up.
     command_lane: Option<Box<Lane>>,
     deliveries: Option<Box<Deliveries>>,
+    owed: Owed,
     unsent: Vec<u8>,
     timer: Pin<Box<Sleep>>,
     /// By when the device is to have taken what is sent to it.
@@ -126,6 +130,7 @@ impl Connection {
             device_lane: None,
             command_lane: None,
             deliveries: None,
+            owed: Owed::default(),
             unsent: Vec::new(),
             timer: Box::pin(tokio::time::sleep(Duration::MAX)),
             write_by: None,
@@ -157,6 +162,8 @@ impl Connection {
     }
 
     async fn finish(self) {
+        let now = now(&self.shared);
+        let waits = self.session.waits(now);
         let Self {
             shared,
             handle,
@@ -168,6 +175,7 @@ impl Connection {
             device_lane,
             command_lane,
             deliveries,
+            owed,
             ..
         } = self;
         drop((transport, session));
@@ -180,7 +188,8 @@ impl Connection {
                 && let Opened::Granted(identity, _) = opening.await
             {
                 let Identity { device, epoch, .. } = *identity;
-                core::session_ended(&shared, &device, epoch, EndReason::Cut, handle.last_stamp()).await;
+                let reason = owed.end(EndReason::Cut, now, waits);
+                core::session_ended(&shared, &device, epoch, reason, handle.last_stamp()).await;
             }
             return;
         };
@@ -188,6 +197,7 @@ impl Connection {
         let Identity { device, epoch, .. } = *identity;
         shared.registry.leave(&device, epoch, &handle, shared.now());
         let reason = self.ending.or_else(|| self.ended.and_then(ended_as)).unwrap_or(EndReason::Cut);
+        let reason = owed.end(reason, now, waits);
         let transport = peer.door.as_str();
         tracing::debug!(%device, session = %epoch, transport, reason = reason.as_str(), "session ended");
         // What the device said before it went is done first.
@@ -285,9 +295,8 @@ impl Connection {
     }
 
     fn mail(&mut self, mail: Mail, out: &mut Output) {
-        let now = now(&self.shared);
         for (token, outcome) in mail.answers {
-            self.session.publish_done(now, token, outcome, out);
+            self.answer(token, outcome, out);
         }
         for order in mail.orders {
             self.order(order, out);
@@ -340,6 +349,7 @@ impl Connection {
     }
 
     fn open(&mut self, connect: ConnectRequest) {
+        self.owed.asked(now(&self.shared));
         let shared = self.shared.clone();
         let handle = self.handle.clone();
         let (request, name) = credential::request(&shared, &self.peer, connect);
@@ -362,6 +372,7 @@ impl Connection {
                 tracing::debug!(%device, %session, address = %peer.address, transport = peer.door.as_str(), "session");
                 self.transport.trust(self.shared.limits.max_packet);
                 self.identity = Some(identity);
+                self.owed.granted(now);
                 self.session.accept(now, &Accept { assigned_client_id: &client_id }, out);
                 self.set_timer();
                 if let Some(reason) = dropped {
@@ -371,10 +382,16 @@ impl Connection {
         }
     }
 
-    fn done(&mut self, done: Done, out: &mut Output) {
+    /// Answers a publish.
+    fn answer(&mut self, token: PublishToken, outcome: PublishOutcome, out: &mut Output) {
         let now = now(&self.shared);
+        self.owed.answered(self.session.waits(now));
+        self.session.publish_done(now, token, outcome, out);
+    }
+
+    fn done(&mut self, done: Done, out: &mut Output) {
         if let Some((token, outcome)) = done.answer {
-            self.session.publish_done(now, token, outcome, out);
+            self.answer(token, outcome, out);
         }
         if let Some((topic, payload)) = done.delivery {
             self.send(topic, payload, out);

@@ -14,7 +14,7 @@ use stoker_protocol::topic::{DownTopic, UpTopic};
 use stoker_telemetry::{Clock, trace};
 use tracing::Instrument;
 
-use super::{Connection, Identity, now, outcome_of};
+use super::{Connection, Identity, outcome_of};
 use crate::core;
 use crate::lane::{Done, How, Lane};
 use crate::rejections;
@@ -37,14 +37,14 @@ impl Connection {
         };
         if let Err(error) = result {
             stats::up(&self.shared.stats.payloads_rejected);
-            self.answer(token, PublishOutcome::PayloadInvalid, out);
+            self.answer_now(token, PublishOutcome::PayloadInvalid, out);
             self.reject(&format!("{}: {error}", topic_word(topic)));
         }
     }
 
-    fn answer(&mut self, token: Option<PublishToken>, outcome: PublishOutcome, out: &mut Output) {
+    fn answer_now(&mut self, token: Option<PublishToken>, outcome: PublishOutcome, out: &mut Output) {
         if let Some(token) = token {
-            self.session.publish_done(now(&self.shared), token, outcome, out);
+            self.answer(token, outcome, out);
         }
     }
 
@@ -60,7 +60,7 @@ impl Connection {
         let points = payload::telemetry(payload, wall, &mut stamp, &self.shared.payload_limits)?;
         if points.is_empty() {
             // An empty object says nothing, and nothing is stored of it.
-            self.answer(token, PublishOutcome::Stored, out);
+            self.answer_now(token, PublishOutcome::Stored, out);
             return Ok(());
         }
         let reading = convert::reading_to_wire(Reading { device: device.clone(), points });
@@ -74,7 +74,7 @@ impl Connection {
         });
         if !self.shared.uplink.put(reading, payload.len(), who, span) {
             match token {
-                Some(_) => self.answer(token, PublishOutcome::StoreUnavailable, out),
+                Some(token) => self.answer(token, PublishOutcome::StoreUnavailable, out),
                 None => stats::up(&self.shared.stats.readings_dropped),
             }
         }
@@ -237,7 +237,7 @@ impl Connection {
             payload::write_text(&format!("the platform has no method {:?}", request.method), &mut json);
             json.push('}');
         }
-        self.answer(token, PublishOutcome::Stored, out);
+        self.answer_now(token, PublishOutcome::Stored, out);
         self.send(DownTopic::RpcResponse(number), Bytes::from(json), out);
         Ok(())
     }

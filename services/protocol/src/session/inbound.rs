@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::event::PublishToken;
 use crate::codec::{PacketId, Qos, ReasonCode};
 
-/// A queue of this many or fewer keeps its memory when it gets empty (32 bytes): a device that sends
+/// A queue of this many or fewer keeps its memory when it gets empty (48 bytes): a device that sends
 /// one message at a time would otherwise allocate for each.
 const KEPT_CAPACITY: usize = 8;
 
@@ -16,6 +16,15 @@ struct Pending {
     kind: Kind,
     /// None while the application works at it.
     outcome: Option<ReasonCode>,
+    /// When it came, in [`TICK`]s.
+    came: u16,
+}
+
+/// What times of publishes are rounded to, in milliseconds: 16 bits of it last for over an hour, and nothing waits so long.
+const TICK: u64 = 100;
+
+fn ticks(now: u64) -> u16 {
+    (now / TICK) as u16
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +70,11 @@ impl Inbound {
         self.queue.len()
     }
 
+    /// For how many milliseconds the oldest of them has waited, rounded to 100; 0 when none does.
+    pub(crate) fn waits(&self, now: u64) -> u64 {
+        self.queue.front().map_or(0, |oldest| u64::from(ticks(now).wrapping_sub(oldest.came)) * TICK)
+    }
+
     /// Publishes that count against the receive maximum: a QoS 2 one does until PUBCOMP.
     pub(crate) fn in_flight(&self) -> usize {
         self.queue.len() + self.received.len()
@@ -76,20 +90,21 @@ impl Inbound {
     }
 
     /// Takes in a publish that the application has to answer.
-    pub(crate) fn take(&mut self, packet_id: PacketId, qos: Qos) -> PublishToken {
+    pub(crate) fn take(&mut self, now: u64, packet_id: PacketId, qos: Qos) -> PublishToken {
         let kind = if qos == Qos::ExactlyOnce { Kind::ExactlyOnce } else { Kind::AtLeastOnce };
-        self.push(Pending { packet_id, kind, outcome: None })
+        self.push(Pending { packet_id, kind, outcome: None, came: ticks(now) })
     }
 
     /// Takes in a publish whose answer is known already; it waits for its turn all the same.
-    pub(crate) fn take_answered(&mut self, packet_id: PacketId, qos: Qos, reason: ReasonCode) {
+    pub(crate) fn take_answered(&mut self, now: u64, packet_id: PacketId, qos: Qos, reason: ReasonCode) {
         let kind = if qos == Qos::ExactlyOnce { Kind::ExactlyOnce } else { Kind::AtLeastOnce };
-        self.push(Pending { packet_id, kind, outcome: Some(reason) });
+        self.push(Pending { packet_id, kind, outcome: Some(reason), came: ticks(now) });
     }
 
     /// Takes in a QoS 2 publish that has been answered before.
-    pub(crate) fn take_repeated(&mut self, packet_id: PacketId) {
-        self.push(Pending { packet_id, kind: Kind::Repeated, outcome: Some(ReasonCode::Success) });
+    pub(crate) fn take_repeated(&mut self, now: u64, packet_id: PacketId) {
+        let outcome = Some(ReasonCode::Success);
+        self.push(Pending { packet_id, kind: Kind::Repeated, outcome, came: ticks(now) });
     }
 
     fn push(&mut self, pending: Pending) -> PublishToken {
@@ -168,9 +183,9 @@ mod tests {
     #[test]
     fn answers_leave_in_the_order_the_publishes_came() {
         let mut inbound = Inbound::default();
-        let first = inbound.take(id(1), Qos::AtLeastOnce);
-        let second = inbound.take(id(2), Qos::ExactlyOnce);
-        inbound.take_answered(id(3), Qos::AtLeastOnce, ReasonCode::NotAuthorized);
+        let first = inbound.take(0, id(1), Qos::AtLeastOnce);
+        let second = inbound.take(0, id(2), Qos::ExactlyOnce);
+        inbound.take_answered(0, id(3), Qos::AtLeastOnce, ReasonCode::NotAuthorized);
         assert!(inbound.answer(second, ReasonCode::Success));
         assert_eq!(inbound.next_answer(), None);
         assert!(inbound.answer(first, ReasonCode::Success));
@@ -183,8 +198,8 @@ mod tests {
     #[test]
     fn a_token_is_good_for_one_answer() {
         let mut inbound = Inbound { next: u32::MAX, ..Inbound::default() };
-        let first = inbound.take(id(1), Qos::AtLeastOnce);
-        let second = inbound.take(id(2), Qos::AtLeastOnce);
+        let first = inbound.take(0, id(1), Qos::AtLeastOnce);
+        let second = inbound.take(0, id(2), Qos::AtLeastOnce);
         assert!(inbound.answer(first, ReasonCode::Success));
         assert!(!inbound.answer(first, ReasonCode::NotAuthorized));
         assert!(inbound.next_answer().is_some());
@@ -194,15 +209,29 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_publish_takes_four_bytes() {
-        assert_eq!(size_of::<Pending>(), 4);
+    fn a_pending_publish_takes_six_bytes() {
+        assert_eq!(size_of::<Pending>(), 6);
+    }
+
+    #[test]
+    fn the_oldest_says_how_long_an_answer_is_waited_for() {
+        let mut inbound = Inbound::default();
+        assert_eq!(inbound.waits(5_000), 0);
+        // Shortly before its 16 bits are over.
+        let start = TICK * 65_530;
+        let first = inbound.take(start, id(1), Qos::AtLeastOnce);
+        inbound.take(start + 2_000, id(2), Qos::AtLeastOnce);
+        assert_eq!((inbound.waits(start + 99), inbound.waits(start + 3_000)), (0, 3_000));
+        inbound.answer(first, ReasonCode::Success);
+        assert!(inbound.next_answer().is_some());
+        assert_eq!(inbound.waits(start + 3_000), 1_000);
     }
 
     #[test]
     fn memory_is_given_back_when_nothing_is_left() {
         let mut inbound = Inbound::default();
         for n in 1..=100 {
-            let token = inbound.take(id(n), Qos::ExactlyOnce);
+            let token = inbound.take(0, id(n), Qos::ExactlyOnce);
             inbound.answer(token, ReasonCode::Success);
         }
         while inbound.next_answer().is_some() {}

@@ -116,7 +116,7 @@ impl Session {
         let packet = Packet::decode(self.version, frame)?;
         self.clock = now;
         match packet {
-            Packet::Publish(publish) => self.publish(&publish, out)?,
+            Packet::Publish(publish) => self.publish(now, &publish, out)?,
             Packet::PubAck(ack) => self.delivered(now, &ack, out),
             Packet::PubRec(ack) => self.unexpected_pubrec(&ack, out)?,
             Packet::PubRel(ack) => self.release(&ack, out),
@@ -137,7 +137,7 @@ impl Session {
         Ok(())
     }
 
-    fn publish(&mut self, publish: &Publish<'_>, out: &mut Output) -> Result<(), DecodeError> {
+    fn publish(&mut self, now: u64, publish: &Publish<'_>, out: &mut Output) -> Result<(), DecodeError> {
         if self.version == Version::V5 {
             // 3.1.1 can't be told that nothing is retained, so there the flag is just not heeded.
             if publish.retain {
@@ -162,9 +162,9 @@ impl Session {
                 return Err(DecodeError::new(ReasonCode::ReceiveMaximumExceeded, about));
             }
             match topic {
-                _ if second == Second::Answered => self.inbound.take_repeated(packet_id),
-                Some(_) => token = Some(self.inbound.take(packet_id, qos)),
-                None => self.inbound.take_answered(packet_id, qos, ReasonCode::NotAuthorized),
+                _ if second == Second::Answered => self.inbound.take_repeated(now, packet_id),
+                Some(_) => token = Some(self.inbound.take(now, packet_id, qos)),
+                None => self.inbound.take_answered(now, packet_id, qos, ReasonCode::NotAuthorized),
             }
             if token.is_none() {
                 self.write_answers(out);

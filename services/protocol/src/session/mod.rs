@@ -208,6 +208,11 @@ impl Session {
         self.inbound.unanswered()
     }
 
+    /// For how many milliseconds the oldest of these has waited, rounded to 100; 0 when none does.
+    pub fn waits(&self, now: u64) -> u64 {
+        self.inbound.waits(now)
+    }
+
     /// How many QoS 1 deliveries were sent and not acknowledged.
     pub fn in_flight(&self) -> usize {
         self.outbound.as_ref().map_or(0, |outbound| outbound.in_flight())
