@@ -49,7 +49,7 @@ fn a_connack_of_mqtt_5_says_what_is_not_supported() {
     assert!(!connack.session_present);
     let properties = connack.properties;
     assert_eq!(properties.session_expiry_interval(), Some(0));
-    assert_eq!(properties.receive_maximum(), Some(128));
+    assert_eq!(properties.receive_maximum(), Some(32));
     assert_eq!(properties.maximum_qos(), None);
     assert_eq!(properties.retain_available(), Some(false));
     assert_eq!(properties.maximum_packet_size(), Some(262_144));

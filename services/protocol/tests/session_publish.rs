@@ -268,8 +268,8 @@ fn a_wrong_topic_alias_ends_the_connection() {
 }
 
 #[test]
-fn a_client_above_the_receive_maximum_is_closed_in_mqtt_5() {
-    let limits = Limits { receive_max: 3, ..Limits::default() };
+fn a_client_far_above_the_receive_maximum_is_closed_in_mqtt_5() {
+    let limits = Limits { receive_max: 2, receive_most: 3, ..Limits::default() };
     let mut script = Script::accepted_with(Version::V5, limits, &[]);
     script.telemetry(Qos::AtLeastOnce, 1);
     script.telemetry(Qos::ExactlyOnce, 2);
@@ -284,6 +284,21 @@ fn a_client_above_the_receive_maximum_is_closed_in_mqtt_5() {
     script.telemetry(Qos::AtMostOnce, 0);
     assert!(!script.session.is_ended());
     script.telemetry(Qos::AtLeastOnce, 5);
+    script.ended_by(0x93);
+}
+
+#[test]
+fn unfinished_publishes_of_qos_2_above_the_receive_maximum_close_in_mqtt_5() {
+    let limits = Limits { receive_max: 2, receive_most: 9, ..Limits::default() };
+    let mut script = Script::accepted_with(Version::V5, limits, &[]);
+    for id in 1..=2 {
+        script.telemetry(Qos::ExactlyOnce, id);
+        let token = script.published().token.unwrap();
+        script.done(token, PublishOutcome::Stored);
+    }
+    assert!(!script.session.is_ended());
+    script.sent();
+    script.telemetry(Qos::ExactlyOnce, 3);
     script.ended_by(0x93);
 }
 

@@ -40,6 +40,7 @@ fn limits() -> Limits {
         max_packet: 300,
         max_connect_packet: 200,
         receive_max: 5,
+        receive_most: 7,
         topic_alias_max: 3,
         max_filters_per_subscribe: 4,
         max_subscriptions: 3,

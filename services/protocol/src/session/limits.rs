@@ -10,9 +10,13 @@ pub struct Limits {
     /// ends the connection without a word.
     pub max_connect_packet: u32,
     /// How many QoS 1 and 2 publishes are taken in unacknowledged at once; at least 1. MQTT 5 clients
-    /// are told it in CONNACK and closed with 0x93 when they exceed it. 3.1.1 can't tell, so these
-    /// are read no further until earlier ones are acknowledged ([`super::Session::wants_read`]).
+    /// are told it in CONNACK. 3.1.1 can't tell, so these are read no further until earlier ones are
+    /// acknowledged ([`super::Session::wants_read`]).
     pub receive_max: u16,
+    /// An MQTT 5 client that has more than this unacknowledged is closed with 0x93; no less than
+    /// `receive_max`. Some send what they have without counting, and would do so again after each close.
+    /// Of QoS 2 it is `receive_max` that counts: how many of these are unfinished is up to the client.
+    pub receive_most: u16,
     /// The greatest topic alias an MQTT 5 client may set; above it: 0x94.
     pub topic_alias_max: u16,
     /// How many filters of one SUBSCRIBE are looked at; those behind get 0x97 (3.1.1: 0x80).
@@ -36,14 +40,16 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 256 KiB packets; 128 unacknowledged publishes (clients come with windows of 20 to 100; what is sent
-    /// beyond what can be stored waits with the devices, and no acknowledgement is late); 32 commands at once and 64 behind them; 10 s for a CONNECT.
+    /// 256 KiB packets; 32 unacknowledged publishes, so that what is sent beyond what can be stored waits with the
+    /// devices, and 128 of those that do not count (clients come with windows of 20 to 100); 32 commands at once
+    /// and 64 behind them; 10 s for a CONNECT.
     fn default() -> Self {
         Self {
             max_packet: 256 * 1024,
             // A client id, a user name, a password or signed token, and a will: 64 KiB is plenty.
             max_connect_packet: 64 * 1024,
-            receive_max: 128,
+            receive_max: 32,
+            receive_most: 128,
             topic_alias_max: 16,
             max_filters_per_subscribe: 64,
             max_subscriptions: 64,

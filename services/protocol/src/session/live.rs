@@ -94,7 +94,7 @@ impl Session {
 
     /// Whether a packet has to wait until the application has answered more publishes.
     pub(super) fn must_wait(&self, first: u8) -> bool {
-        // MQTT 5 clients know the receive maximum and are closed when they exceed it.
+        // MQTT 5 clients know the receive maximum and are closed when they go far beyond it.
         self.phase == Phase::Live
             && self.version == Version::V311
             && first >> 4 == 3
@@ -156,8 +156,11 @@ impl Session {
             if second == Second::Unanswered {
                 return Ok(());
             }
-            let most = usize::from(self.limits.receive_max.max(1));
-            if self.version == Version::V5 && self.inbound.in_flight() >= most {
+            let most = match qos {
+                Qos::ExactlyOnce => self.limits.receive_max,
+                _ => self.limits.receive_most.max(self.limits.receive_max),
+            };
+            if self.version == Version::V5 && self.inbound.in_flight() >= usize::from(most.max(1)) {
                 let about = "more unacknowledged publishes than the receive maximum";
                 return Err(DecodeError::new(ReasonCode::ReceiveMaximumExceeded, about));
             }
