@@ -154,28 +154,35 @@ pub fn event_from_wire(event: Option<wire::Event>) -> Result<domain::Event, Wire
     })
 }
 
+/// To the wire: a connection as people see it.
+#[must_use]
+pub fn presence_to_wire(presence: &domain::Presence) -> wire::Connection {
+    wire::Connection {
+        state: connection_to_wire(domain::Connection::of(Some(presence))),
+        since: presence.ended.map_or(presence.opened_at, |(at, _)| at),
+        gateway: Some(presence.session.gateway.as_str().to_owned()),
+        address: Some(presence.session.address.clone()),
+        protocol: Some(presence.session.protocol.clone()),
+        reason: presence.ended.map(|(_, reason)| end_reason_to_wire(reason)),
+    }
+}
+
 /// To the wire: a device as people see it.
 #[must_use]
 pub fn device_to_wire(device: &domain::Device, presence: Option<&domain::Presence>) -> wire::Device {
-    let since = match presence {
-        None => device.created_at,
-        Some(presence) => presence.ended.map_or(presence.opened_at, |(at, _)| at),
-    };
     wire::Device {
         key: Some(device_ref(&device.key)),
         model: device.model.clone(),
         site: device.site.as_ref().map(|site| site.as_str().to_owned()),
         tags: device.tags.clone(),
         expected_interval_s: device.expected_interval_s,
-        connection: Some(wire::Connection {
-            state: connection_to_wire(domain::Connection::of(presence)),
-            since,
-            gateway: presence.map(|presence| presence.session.gateway.as_str().to_owned()),
-            address: presence.map(|presence| presence.session.address.clone()),
-            protocol: presence.map(|presence| presence.session.protocol.clone()),
-            reason: presence
-                .and_then(|presence| presence.ended)
-                .map(|(_, reason)| end_reason_to_wire(reason)),
+        connection: Some(match presence {
+            Some(presence) => presence_to_wire(presence),
+            None => wire::Connection {
+                state: connection_to_wire(domain::Connection::of(None)),
+                since: device.created_at,
+                ..wire::Connection::default()
+            },
         }),
         created_at: device.created_at,
         version: device.version,

@@ -14,11 +14,11 @@ mod tests {
     use futures_util::future::join_all;
     use proptest::prelude::*;
     use stoker_bus::{InProcessBus, Limits, Snapshot};
-    use stoker_domain::ports::bus::{Bus, BusError, Feed, GatewayItem};
+    use stoker_domain::ports::bus::{Bus, BusError, GatewayItem};
     use tokio::time::Instant;
 
     use super::contract::fixtures::{activity, gateway, number_of, to_gateway, work};
-    use super::contract::{self, take};
+    use super::contract::{self, Told, hear, take};
     use super::interleaving::{Step, nothing_is_lost_and_every_bound_holds};
 
     fn small() -> Limits {
@@ -43,6 +43,7 @@ mod tests {
         a_message_to_an_absent_gateway_is_returned,
         a_full_gateway_queue_refuses_the_newest(4),
         the_feed_reaches_everybody_who_listens,
+        the_feed_is_numbered,
         a_slow_listener_is_told_how_much_it_lost(8),
     }
 
@@ -229,8 +230,8 @@ mod tests {
         held.ack().await;
         assert_eq!(published.await, vec![Err(BusError::Closed); 4]);
 
-        assert_eq!(feed.next().await, Some(Feed::Activity(activity(1).into())));
-        assert_eq!(feed.next().await, None);
+        assert_eq!(hear(&mut feed).await, Some(Told::Activity(activity(1).into())));
+        assert_eq!(hear(&mut feed).await, None);
         assert_eq!(gateway_queue.next().await, Some(GatewayItem::Message(to_gateway(1))));
         assert_eq!(gateway_queue.next().await, None);
 

@@ -15,7 +15,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{FieldError, PROBLEM_JSON, Problem};
 use crate::{App, PortalError, PortalLimits, PortalStats, layers};
-use crate::{alarms, attributes, auth, commands, devices, events, import, notifications, page, status};
+use crate::{alarms, attributes, auth, commands, devices, events, import, live, notifications, page, status};
 use crate::{subscriptions, telemetry};
 
 #[derive(OpenApi)]
@@ -26,7 +26,7 @@ use crate::{subscriptions, telemetry};
             Every call needs `Authorization: Bearer TOKEN`. Lists come in pages: give `next_cursor` back as `cursor` \
             until it is null. Times are RFC 3339 in UTC, except `ts` of telemetry, which is in milliseconds since the \
             epoch; parameters take both. Every refusal is a problem (RFC 9457) whose `type` is \
-            `urn:stoker:problem:NAME`. Unknown fields and parameters are refused by name.",
+            `urn:stoker:problem:NAME`. What happens is told as it happens by the WebSocket `/api/v1/live`. Unknown fields and parameters are refused by name.",
     ),
     servers((url = "/api/v1")),
     components(schemas(Problem, FieldError)),
@@ -84,6 +84,8 @@ pub(crate) fn assemble(app: App, limits: PortalLimits, stats: PortalStats) -> Re
 
     Ok(Router::new()
         .nest("/api/v1", api)
+        // No part of the description, which has no words for WebSockets; nor of those that only a token lets in.
+        .route("/api/v1/live", axum::routing::get(live::listen))
         .route(OPENAPI_PATH, axum::routing::get(move || describe(description.clone())))
         .merge(page::routes())
         .merge(docs)

@@ -64,7 +64,7 @@ impl Auth {
 /// The name under which the holder of the administrator's token acts.
 pub(crate) const ADMIN: &str = "admin";
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

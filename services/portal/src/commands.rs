@@ -135,7 +135,7 @@ impl CommandOutcome {
 }
 
 impl Command {
-    fn from_wire(command: wire::Command) -> Result<Self, Problem> {
+    pub(crate) fn from_wire(command: wire::Command) -> Result<Self, Problem> {
         Ok(Self {
             id: command.id,
             number: command.number,

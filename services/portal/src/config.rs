@@ -1,11 +1,16 @@
 //! What can be configured.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use stoker_domain::OrganizationId;
+use stoker_domain::ports::bus::Bus;
 
 use crate::PortalStats;
+
+/// A bus that may be joined later than the portal begins.
+pub type LateBus = Arc<OnceLock<Arc<dyn Bus>>>;
 
 /// What a portal needs to know.
 #[derive(Clone)]
@@ -19,6 +24,8 @@ pub struct PortalConfig {
     pub hostname: Option<String>,
     /// Whether people reach it by HTTPS: cookies are then kept off plain connections.
     pub https: bool,
+    /// Where the live feed is heard, as soon as it is there; without it nobody can listen.
+    pub bus: Option<LateBus>,
     /// Bounds.
     pub limits: PortalLimits,
     /// Where to count.
@@ -34,6 +41,8 @@ pub struct PortalLimits {
     pub requests: usize,
     /// Imports under way. Each keeps a few dozen calls to core busy.
     pub imports: usize,
+    /// Who may listen to the live feed at once; a further one gets 503.
+    pub listeners: usize,
     /// How long a call to core may take, besides the time that was asked to wait.
     pub core_deadline: Duration,
     /// How long open requests may take to end at shutdown.
@@ -43,10 +52,11 @@ pub struct PortalLimits {
 impl Default for PortalLimits {
     fn default() -> Self {
         Self {
-            // Files are 1,024 for a process unless somebody raised it; the fleet's page takes one connection a browser.
-            connections: 1_000,
+            // A process raises its limit of files when it starts. A browser takes a connection for the page, and one for the feed.
+            connections: 2_048,
             requests: 512,
             imports: 4,
+            listeners: 1_024,
             core_deadline: Duration::from_secs(10),
             drain: Duration::from_secs(15),
         }
@@ -62,6 +72,7 @@ impl PortalConfig {
             organization: OrganizationId::default_organization(),
             hostname: None,
             https: false,
+            bus: None,
             limits: PortalLimits::default(),
             stats: PortalStats::default(),
         }

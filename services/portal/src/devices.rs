@@ -94,6 +94,23 @@ impl ConnectionState {
     }
 }
 
+impl Connection {
+    pub(crate) fn from_wire(connection: wire::Connection) -> Result<Self, Problem> {
+        Ok(Self {
+            state: ConnectionState::from_wire(connection.state)?,
+            since: Time(connection.since),
+            gateway: connection.gateway,
+            address: connection.address,
+            protocol: connection.protocol,
+            // A reason that only a newer core knows is left out rather than made up.
+            reason: connection
+                .reason
+                .and_then(|reason| convert::end_reason_from_wire(reason).ok())
+                .map(|reason| reason.as_str().to_owned()),
+        })
+    }
+}
+
 impl Device {
     pub(crate) fn from_wire(device: wire::Device) -> Result<Self, Problem> {
         let key = device.key.ok_or_else(|| missing("the device's key"))?;
@@ -105,18 +122,7 @@ impl Device {
             site: device.site,
             tags: device.tags,
             expected_interval_s: device.expected_interval_s,
-            connection: Connection {
-                state: ConnectionState::from_wire(connection.state)?,
-                since: Time(connection.since),
-                gateway: connection.gateway,
-                address: connection.address,
-                protocol: connection.protocol,
-                // A reason that only a newer core knows is left out rather than made up.
-                reason: connection
-                    .reason
-                    .and_then(|reason| convert::end_reason_from_wire(reason).ok())
-                    .map(|reason| reason.as_str().to_owned()),
-            },
+            connection: Connection::from_wire(connection)?,
             created_at: Time(device.created_at),
         })
     }

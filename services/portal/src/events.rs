@@ -44,6 +44,22 @@ pub(crate) struct Event {
     data: Option<Box<RawValue>>,
 }
 
+impl Event {
+    pub(crate) fn from_wire(event: wire::Event) -> Result<Self, Problem> {
+        Ok(Self {
+            id: event.id,
+            device: event.device.ok_or_else(|| missing("the event's device"))?.device,
+            ts: Time(event.ts),
+            kind: event.kind,
+            code: event.code,
+            severity: Severity::from_wire(event.severity)?,
+            text: event.text,
+            cleared: event.cleared,
+            data: event.data.map(raw).transpose()?,
+        })
+    }
+}
+
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -96,20 +112,7 @@ pub(crate) async fn list(
         after_id,
     };
     let reply = app.core.list_events(request).await?;
-    let events = reply.events.into_iter().map(|event| {
-        Ok(Event {
-            id: event.id,
-            device: event.device.ok_or_else(|| missing("the event's device"))?.device,
-            ts: Time(event.ts),
-            kind: event.kind,
-            code: event.code,
-            severity: Severity::from_wire(event.severity)?,
-            text: event.text,
-            cleared: event.cleared,
-            data: event.data.map(raw).transpose()?,
-        })
-    });
-    let events: Vec<Event> = events.collect::<Result<_, Problem>>()?;
+    let events: Vec<_> = reply.events.into_iter().map(Event::from_wire).collect::<Result<_, _>>()?;
     let last = events.last().map(|event| (event.ts.0, event.device.clone(), event.id.clone()));
     Ok(axum::Json(List::new(events, reply.more, KIND, last)))
 }

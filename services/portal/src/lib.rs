@@ -17,6 +17,7 @@ mod import;
 mod json;
 mod layers;
 mod list;
+mod live;
 mod notifications;
 mod orders;
 mod page;
@@ -38,7 +39,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{PortalConfig, PortalLimits};
+pub use config::{LateBus, PortalConfig, PortalLimits};
 pub use stats::PortalStats;
 
 /// Why a portal cannot serve.
@@ -65,6 +66,7 @@ pub(crate) struct App {
     https: bool,
     imports: Arc<Semaphore>,
     orders: orders::Orders,
+    live: live::Hub,
 }
 
 impl App {
@@ -85,10 +87,19 @@ pub fn router(
     config: &PortalConfig,
     core: PortalServiceClient<Channel>,
 ) -> Result<axum::Router, PortalError> {
+    assembled(config, core).map(|(router, _)| router)
+}
+
+fn assembled(
+    config: &PortalConfig,
+    core: PortalServiceClient<Channel>,
+) -> Result<(axum::Router, live::Hub), PortalError> {
     if config.admin_token.len() < MIN_TOKEN {
         return Err(PortalError::WeakToken);
     }
+    let live = live::Hub::new(config.bus.clone(), config.limits.listeners, config.stats.clone());
     let app = App {
+        live: live.clone(),
         core: core::Core::new(core, config.limits.core_deadline),
         auth: auth::Auth::new(&config.admin_token).ok_or(PortalError::WeakToken)?,
         organization: config.organization.clone(),
@@ -97,7 +108,7 @@ pub fn router(
         imports: Arc::new(Semaphore::new(config.limits.imports)),
         orders: orders::Orders::new(config.limits.requests),
     };
-    api::assemble(app, config.limits, config.stats.clone())
+    Ok((api::assemble(app, config.limits, config.stats.clone())?, live))
 }
 
 /// Serves HTTP/1.1 on `listener` until `shutdown`, then lets open requests end for [`PortalLimits::drain`].
@@ -110,6 +121,10 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), PortalError> {
-    let router = router(&config, core)?;
-    server::serve(router, listener, config.limits, shutdown).await
+    let (router, live) = assembled(&config, core)?;
+    // Open WebSockets are no requests that end by themselves: they are told to go first.
+    let ended = shutdown.clone();
+    let (served, ()) =
+        tokio::join!(server::serve(router, listener, config.limits, shutdown), live.run(ended));
+    served
 }

@@ -130,6 +130,11 @@ impl Problem {
         Self::new("unsupported_media_type", "The body is of another type", status, detail)
     }
 
+    pub(crate) fn upgrade_required() -> Self {
+        let detail = "this is a WebSocket: open it as one (RFC 6455, version 13)";
+        Self::new("upgrade_required", "This is a WebSocket", StatusCode::UPGRADE_REQUIRED, detail)
+    }
+
     pub(crate) fn request_timeout() -> Self {
         let detail = "the body came too slowly";
         Self::new("request_timeout", "The request took too long", StatusCode::REQUEST_TIMEOUT, detail)

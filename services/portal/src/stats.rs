@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 use stoker_telemetry::metrics::metrics::family::Family;
+use stoker_telemetry::metrics::metrics::gauge::Gauge;
 use stoker_telemetry::metrics::metrics::histogram::Histogram;
 
 /// Seconds: from what memory needs to the longest wait for a command.
@@ -15,12 +16,14 @@ type Request = [(&'static str, String); 3];
 pub struct PortalStats {
     /// Times of requests.
     pub requests: Family<Request, Histogram>,
+    /// Who listens to the live feed.
+    pub live_listeners: Gauge,
 }
 
 impl Default for PortalStats {
     fn default() -> Self {
         let make: fn() -> Histogram = || Histogram::new(BUCKETS);
-        Self { requests: Family::new_with_constructor(make) }
+        Self { requests: Family::new_with_constructor(make), live_listeners: Gauge::default() }
     }
 }
 

@@ -34,9 +34,15 @@ pub(crate) struct Point {
 #[schema(example = json!({"ts": 1_700_000_000_000_i64, "value": 71.2}))]
 pub(crate) struct Latest {
     /// When it was measured, in milliseconds since the epoch.
-    ts: Millis,
+    pub(crate) ts: Millis,
     /// A number, boolean, text or JSON.
     value: Value,
+}
+
+impl Latest {
+    pub(crate) fn from_wire(ts: Millis, value: Option<wire::Value>) -> Result<Self, Problem> {
+        Ok(Self { ts, value: Value::from_wire(value)? })
+    }
 }
 
 /// Keys in one parameter, between commas.
@@ -177,9 +183,7 @@ pub(crate) async fn latest(
 ) -> Result<axum::Json<BTreeMap<String, Latest>>, Problem> {
     let request = wire::GetLatestRequest { device: app.device(&id), keys: strings(query.keys) };
     let reply = app.core.get_latest(request).await?;
-    let latest = reply.points.into_iter().map(|point| {
-        let value = Value::from_wire(point.value)?;
-        Ok((point.key, Latest { ts: point.ts, value }))
-    });
+    let latest =
+        reply.points.into_iter().map(|point| Ok((point.key, Latest::from_wire(point.ts, point.value)?)));
     latest.collect::<Result<_, Problem>>().map(axum::Json)
 }

@@ -60,6 +60,13 @@ pub struct Snapshot {
     pub feed_consumers: usize,
 }
 
+/// Another one each time that the process starts: random, or where there is no randomness by the time.
+fn process_name() -> String {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let number = getrandom::u64().unwrap_or(since.as_nanos() as u64);
+    format!("{number:016x}")
+}
+
 /// The bus for services that share a process.
 ///
 /// It keeps no message longer than somebody answers for it, because it is memory and what must not be lost stands in
@@ -90,7 +97,7 @@ impl InProcessBus {
         Self {
             work: WorkQueue::new(limits),
             gateways: GatewayQueues::new(limits.gateway.max(1)),
-            feed: LiveFeed::new(limits.feed.max(1)),
+            feed: LiveFeed::new(limits.feed.max(1), &process_name()),
         }
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use lapin::message::Delivery;
 use lapin::options::BasicConsumeOptions;
-use stoker_domain::ports::bus::{BusError, Feed, FeedConsumer};
+use stoker_domain::ports::bus::{BusError, Feed, FeedConsumer, FeedPosition};
 use stoker_proto::bus::v1 as bus;
 use stoker_proto::convert::bus::activity_from_bus;
 
@@ -93,6 +93,8 @@ impl Consumer {
         if incoming.is(Kind::Beacon) {
             let missing = self.gaps.beacon(&publisher, sequence);
             self.lost(missing);
+            let position = FeedPosition { publisher: publisher.into(), number: sequence };
+            self.ready.push_back(Feed::Reached(position));
             return Ok(());
         }
         let Heed { missing, new } = self.gaps.item(&publisher, sequence);
@@ -103,7 +105,8 @@ impl Consumer {
             match item {
                 Ok(activity) => {
                     self.parts.extract(delivery);
-                    self.ready.push_back(Feed::Activity(Arc::new(activity)));
+                    let position = FeedPosition { publisher: publisher.into(), number: sequence };
+                    self.ready.push_back(Feed::Activity(position, Arc::new(activity)));
                 }
                 Err(error) => {
                     self.lost(1);

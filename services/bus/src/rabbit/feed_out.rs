@@ -57,6 +57,8 @@ struct Item {
 pub(super) struct FeedOut {
     /// The number of the newest item, also of one that was dropped: listeners see the gap.
     newest: Mutex<u64>,
+    /// Something was not published since then, because nobody listened.
+    skipped: AtomicBool,
     items: mpsc::Sender<Item>,
     bytes: AtomicUsize,
     byte_limit: usize,
@@ -82,6 +84,7 @@ impl FeedOut {
         let (items, receiver) = mpsc::channel(config.limits.activities.max(1));
         let this = Arc::new(Self {
             newest: Mutex::new(0),
+            skipped: AtomicBool::new(false),
             items,
             bytes: AtomicUsize::new(0),
             byte_limit: config.limits.activity_bytes,
@@ -102,6 +105,9 @@ impl FeedOut {
     /// encoded: while the broker is away, that would be the work of every reading.
     pub(super) fn publish(&self, activity: Activity, trace: impl FnOnce() -> TraceHeaders) {
         if !self.wanted() {
+            if !self.skipped.load(Ordering::Relaxed) {
+                self.skipped.store(true, Ordering::Relaxed);
+            }
             return;
         }
         count(&self.counters.activities);
@@ -113,7 +119,7 @@ impl FeedOut {
         let (bytes, trace) = (body.len(), trace());
         // Numbered and queued under one lock, so that the order of the numbers is that of the queue.
         let mut newest = self.newest.lock();
-        *newest += 1;
+        *newest += 1 + u64::from(self.skipped.swap(false, Ordering::Relaxed));
         let sequence = Some((self.publisher.clone(), *newest));
         let message = Outgoing { kind: Kind::Activity, routing_key, body, sequence, trace };
         place.send(Item { message, bytes });
@@ -208,7 +214,8 @@ impl FeedTask {
 
     /// How far the feed has come, so that a listener learns of a loss also when nothing follows.
     fn beacon(&self) -> Outgoing {
-        let newest = self.feed.newest.lock();
+        let mut newest = self.feed.newest.lock();
+        *newest += u64::from(self.feed.skipped.swap(false, Ordering::Relaxed));
         // With an empty buffer, all up to the newest was written or dropped. The lock keeps it empty.
         let sequence = if self.items.is_empty() { *newest } else { self.sent };
         Outgoing {

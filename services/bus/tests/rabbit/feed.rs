@@ -3,11 +3,11 @@
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use stoker_bus::RabbitLimits;
-use stoker_domain::ports::bus::{Bus, Feed, FeedConsumer};
+use stoker_domain::ports::bus::{Bus, FeedConsumer};
 use tokio::time::timeout;
 
 use super::contract::fixtures::activity;
-use super::contract::{PATIENCE, soon};
+use super::contract::{PATIENCE, Told, hear, soon};
 use super::lab::{Lab, in_lab, small, until};
 use super::proxy::{Mode, Proxy};
 
@@ -19,12 +19,12 @@ fn roomy() -> RabbitLimits {
 async fn listen_to(feed: &mut Box<dyn FeedConsumer>, begin: i64, end: i64) -> i64 {
     let (mut next, mut lost) = (begin, 0);
     while next < end {
-        match timeout(PATIENCE, feed.next()).await.expect("it is told").expect("the bus is open") {
-            Feed::Lost(count) => {
+        match timeout(PATIENCE, hear(feed)).await.expect("it is told").expect("the bus is open") {
+            Told::Lost(count) => {
                 next += i64::try_from(count).unwrap();
                 lost += i64::try_from(count).unwrap();
             }
-            Feed::Activity(heard) => {
+            Told::Activity(heard) => {
                 assert_eq!(*heard, activity(next), "after {lost} lost");
                 next += 1;
             }

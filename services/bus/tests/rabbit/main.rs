@@ -54,6 +54,7 @@ mod keeps {
         a_message_to_an_absent_gateway_is_returned,
         a_full_gateway_queue_refuses_the_newest(4),
         the_feed_reaches_everybody_who_listens,
+        the_feed_is_numbered,
         a_slow_listener_is_told_how_much_it_lost(9),
     }
 }

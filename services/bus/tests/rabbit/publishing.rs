@@ -7,11 +7,11 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use stoker_bus::{RabbitBus, RabbitLimits};
-use stoker_domain::ports::bus::{Bus, BusError, Feed, GatewayItem};
+use stoker_domain::ports::bus::{Bus, BusError, GatewayItem};
 use tokio::time::timeout;
 
 use super::contract::fixtures::{activity, gateway, number_of, to_gateway, work};
-use super::contract::{PATIENCE, number_of_command, soon, take, take_message};
+use super::contract::{PATIENCE, Told, hear, number_of_command, soon, take, take_message};
 use super::lab::{Lab, in_lab, small, until};
 use super::proxy::{Mode, Proxy};
 
@@ -225,7 +225,10 @@ async fn a_block_that_outlasts_every_answer_loses_nothing_and_no_connection() {
         let witness = lab.bus(small()).await;
         let mut feed = witness.bus.consume_feed().await.unwrap();
         joined.bus.publish_activity(activity(0));
-        assert_eq!(timeout(PATIENCE, feed.next()).await.unwrap(), Some(Feed::Activity(activity(0).into())));
+        assert_eq!(
+            timeout(PATIENCE, hear(&mut feed)).await.unwrap(),
+            Some(Told::Activity(activity(0).into()))
+        );
         proxy.block(true);
         until("the broker's word is heard", || joined.bus.snapshot().blocked).await;
         for n in 1..=100 {
@@ -238,9 +241,9 @@ async fn a_block_that_outlasts_every_answer_loses_nothing_and_no_connection() {
         proxy.block(false);
         let mut told = 0;
         while told < 100 {
-            match timeout(PATIENCE, feed.next()).await.unwrap().unwrap() {
-                Feed::Lost(count) => told += i64::try_from(count).unwrap(),
-                Feed::Activity(heard) => {
+            match timeout(PATIENCE, hear(&mut feed)).await.unwrap().unwrap() {
+                Told::Lost(count) => told += i64::try_from(count).unwrap(),
+                Told::Activity(heard) => {
                     told += 1;
                     assert_eq!(*heard, activity(told));
                 }
@@ -298,7 +301,7 @@ async fn closing_ends_publishers_consumers_and_all_tasks() {
             let ended: (bool, Option<GatewayItem>, bool) = (
                 work_consumer.next().await.is_none(),
                 gateway_consumer.next().await,
-                feed.next().await.is_none(),
+                hear(&mut feed).await.is_none(),
             );
             ended
         });

@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use stoker_bus::RabbitLimits;
-use stoker_domain::ports::bus::{Bus, BusError, Feed, GatewayItem};
+use stoker_domain::ports::bus::{Bus, BusError, GatewayItem};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::contract::fixtures::{activity, gateway, number_of, to_gateway, work};
-use super::contract::{PATIENCE, number_of_command, soon, take, take_message};
+use super::contract::{PATIENCE, Told, hear, number_of_command, soon, take, take_message};
 use super::lab::{Joined, alone_in_lab, small, until};
 
 /// How long the lab may take; its command may have to be built first.
@@ -137,8 +137,8 @@ async fn a_broker_that_is_restarted_or_killed_loses_nothing_confirmed_and_everyb
             assert_eq!(number_of_command(&take_message(&mut orders).await), number);
             soon("the feed goes on", async || {
                 core.bus.publish_activity(activity(1));
-                let told = timeout(Duration::from_millis(100), feed.next()).await;
-                told == Ok(Some(Feed::Activity(activity(1).into())))
+                let told = timeout(Duration::from_millis(100), hear(&mut feed)).await;
+                told == Ok(Some(Told::Activity(activity(1).into())))
             })
             .await;
             // Those of the broker that is gone.

@@ -7,7 +7,8 @@
 //! * a publish to a **gateway** is returned when that gateway has no queue, and refused when its queue is full;
 //! * a gateway whose queue had to be made anew is told so ([`GatewayItem::Resumed`]): what was confirmed before that
 //!   and has not come may be lost, and the gateway announces its sessions again;
-//! * the **live feed** is lossy: a consumer that is too slow loses messages and is told how many;
+//! * the **live feed** is lossy: a consumer that is too slow loses messages and is told how many; the items of each publisher are
+//!   numbered, so that who has heard of a publisher knows what it has missed, also while nobody listened;
 //! * every queue is bounded; a publisher waits or is refused, memory does not grow.
 
 use std::sync::Arc;
@@ -140,11 +141,23 @@ pub trait GatewayConsumer: Send {
     async fn next(&mut self) -> Option<GatewayItem>;
 }
 
+/// How far a publisher of the live feed has come: this many items, in the order in which listeners get them. Numbers are
+/// left out where something was lost, or was not published since nobody listened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedPosition {
+    /// Who publishes: a process, as long as it lives.
+    pub publisher: Arc<str>,
+    /// The number of its newest item, from 1 on; 0 when there is none.
+    pub number: u64,
+}
+
 /// What comes out of a live feed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Feed {
-    /// An item.
-    Activity(Arc<Activity>),
+    /// An item, and how far its publisher has come with it.
+    Activity(FeedPosition, Arc<Activity>),
+    /// A publisher has come this far: of each that there is when listening begins, and now and then.
+    Reached(FeedPosition),
     /// So many items were lost because this consumer was too slow.
     Lost(u64),
 }

@@ -38,7 +38,7 @@ impl FromRequest<App> for Form {
 
 /// Whether a browser says that the form stood on a page of ours. Browsers send `Origin` with every form; what sends
 /// none is no browser, and then no other site has made it do anything.
-fn is_ours(headers: &HeaderMap, hostname: Option<&str>) -> bool {
+pub(crate) fn is_ours(headers: &HeaderMap, hostname: Option<&str>) -> bool {
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     if !matches!(text(http::HeaderName::from_static("sec-fetch-site")), None | Some("same-origin" | "none")) {
         return false;

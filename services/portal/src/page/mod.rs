@@ -14,6 +14,9 @@ use http::{HeaderValue, header};
 
 use crate::App;
 
+pub(crate) use form::is_ours;
+pub(crate) use session::is_signed_in;
+
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/", get(|| async { Redirect::to(FLEET) }))

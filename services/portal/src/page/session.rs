@@ -98,6 +98,11 @@ pub(crate) fn forget(app: &App) -> Option<HeaderValue> {
     set_cookie(app.https, "", 0)
 }
 
+/// Whether a request comes from somebody who has signed in.
+pub(crate) fn is_signed_in(app: &App, headers: &HeaderMap) -> bool {
+    Session::read(app, headers, now()).is_some()
+}
+
 /// Sends whoever is not signed in to where they can.
 impl FromRequestParts<App> for Session {
     type Rejection = Redirect;

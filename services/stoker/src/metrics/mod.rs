@@ -121,6 +121,8 @@ impl Metrics {
             "Time from the head of a request until the head of its answer",
             stats.requests.clone(),
         );
+        let ours = self.0.sub_registry_with_prefix(PREFIX);
+        ours.register("portal_live_listeners", "Who listens to the live feed", stats.live_listeners.clone());
         self
     }
 

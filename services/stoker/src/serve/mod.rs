@@ -1,6 +1,7 @@
 //! The services in processes of their own: `stoker core`, `gateway`, `notifier`, `portal`.
 
 mod core;
+mod feed;
 mod gateway;
 mod heartbeat;
 mod notifier;

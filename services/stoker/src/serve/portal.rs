@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, bail};
 use std::future::ready;
 use stoker_link::MESSAGE_MOST;
-use stoker_portal::PortalConfig;
+use stoker_portal::{LateBus, PortalConfig};
 use stoker_proto::core::v1::MemberRole;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 
 use super::heartbeat::{self, Heart};
-use super::{Process, Role, began, cores, host, link, private_port, required, tls};
+use super::{Process, Role, began, bus_config, cores, feed, host, link, private_port, required, tls};
 use crate::config::Configuration;
 use crate::listen::open;
 use crate::metrics::Metrics;
@@ -31,7 +31,13 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let token = token(&configuration)?;
     let listen = configuration.portal.listen.as_deref().unwrap_or("0.0.0.0:8080");
     let (listener, address) = open("HTTP", "portal.listen", listen).await?;
-    let portal = PortalConfig::new(token);
+    let mut portal = PortalConfig::new(token);
+    if configuration.bus.url.is_some() {
+        let (late, end) = (LateBus::default(), process.back_end());
+        let config = bus_config(&process, &configuration, Role::Portal)?;
+        process.back("bus", feed::keep(config, late.clone(), process.health.clone(), end));
+        portal.bus = Some(late);
+    }
     let metrics = Metrics::of_portal(&portal.stats, link.stats());
     let private = private_port(&mut process, &configuration, metrics, "core").await?;
     let core = PortalServiceClient::new(link.to_any(&cores)).max_decoding_message_size(MESSAGE_MOST);

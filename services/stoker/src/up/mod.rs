@@ -12,6 +12,7 @@ use clap::Args;
 use stoker_bus::InProcessBus;
 use stoker_core::{Core, CoreConfig, CoreStats, Membership};
 use stoker_domain::payload::PayloadLimits;
+use stoker_domain::ports::bus::Bus;
 use stoker_gateway::{Drain, GatewayConfig, GatewayStats};
 use stoker_notifier::Notifier;
 use stoker_portal::PortalConfig;
@@ -164,7 +165,9 @@ impl Platform {
         let stats = Arc::new(GatewayStats::default());
         let sessions = Arc::clone(&stats);
         process.counts(move || sessions.snapshot().sessions);
-        let portal = PortalConfig::new(token);
+        let mut portal = PortalConfig::new(token);
+        let on: Arc<dyn Bus> = bus.clone();
+        portal.bus = Some(Arc::new(on.into()));
         let (counted, watched) = (store.clone(), bus.clone());
         let metrics = Metrics::up(UpStats {
             gateway: stats.clone(),

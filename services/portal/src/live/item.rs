@@ -1,0 +1,105 @@
+//! Items of the feed, as JSON: the very JSON that the other routes give.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use stoker_domain::DeviceKey;
+use stoker_domain::model::Reading;
+use stoker_domain::ports::bus::Activity;
+use stoker_proto::convert;
+
+use crate::alarms::Alarm;
+use crate::commands::Command;
+use crate::devices::Connection;
+use crate::events::Event;
+use crate::json::raw;
+use crate::problem::Problem;
+use crate::telemetry::Latest;
+
+/// What the queue and the pointers of an item weigh besides its JSON.
+const OVERHEAD: usize = 256;
+
+/// One item, ready to be sent to everybody.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) kind: &'static str,
+    pub(super) key: DeviceKey,
+    pub(super) data: Box<RawValue>,
+}
+
+impl Item {
+    /// Of what is shown in the feed; none of what is not.
+    pub(super) fn of(activity: &Activity) -> Result<Option<Self>, Problem> {
+        let (kind, key, data) = match activity {
+            Activity::Event(event) => {
+                ("event", &event.device, json(&Event::from_wire(convert::event_to_wire(event.clone()))?)?)
+            }
+            Activity::Alarm(alarm) => {
+                ("alarm", &alarm.device, json(&Alarm::from_wire(convert::alarm_to_wire(alarm.clone()))?)?)
+            }
+            Activity::Command(command) => {
+                let shown = Command::from_wire(convert::command_to_wire(command.clone()))?;
+                ("command", &command.device, json(&shown)?)
+            }
+            Activity::Connection(presence) => {
+                let shown = Connection::from_wire(convert::presence_to_wire(presence))?;
+                ("connection", &presence.key, json(&shown)?)
+            }
+            Activity::Telemetry(reading) => ("telemetry", &reading.device, newest(reading)?),
+            Activity::Device(_) | Activity::Attributes(_) => return Ok(None),
+        };
+        Ok(Some(Self { kind, key: key.clone(), data }))
+    }
+
+    /// About what it takes in memory.
+    pub(super) fn weight(&self) -> usize {
+        self.data.get().len() + OVERHEAD
+    }
+
+    /// The frame.
+    pub(super) fn frame(&self, position: &str) -> Result<String, Problem> {
+        #[derive(Serialize)]
+        struct Frame<'a> {
+            #[serde(rename = "type")]
+            kind: &'a str,
+            position: &'a str,
+            device: &'a str,
+            data: &'a RawValue,
+        }
+        let device = self.key.device.as_str();
+        text(&Frame { kind: self.kind, position, device, data: &self.data })
+    }
+}
+
+/// A frame that begins the feed.
+pub(super) fn hello(position: &str) -> Result<String, Problem> {
+    text(&serde_json::json!({"type": "hello", "position": position}))
+}
+
+/// A frame that says that something is missing.
+pub(super) fn gap() -> Result<String, Problem> {
+    text(&serde_json::json!({"type": "gap"}))
+}
+
+fn text(frame: &impl Serialize) -> Result<String, Problem> {
+    serde_json::to_string(frame).map_err(crate::core::unreadable)
+}
+
+fn json(shown: &impl Serialize) -> Result<Box<RawValue>, Problem> {
+    raw(text(shown)?)
+}
+
+/// The newest value of each key, as `/telemetry/latest` shows them.
+fn newest(reading: &Reading) -> Result<Box<RawValue>, Problem> {
+    let mut newest: BTreeMap<Arc<str>, Latest> = BTreeMap::new();
+    for point in convert::reading_to_wire(reading.clone()).points {
+        let latest = Latest::from_wire(point.ts, point.value)?;
+        let key: Arc<str> = point.key.into();
+        if newest.get(&key).is_none_or(|known| known.ts <= latest.ts) {
+            newest.insert(key, latest);
+        }
+    }
+    json(&newest)
+}

@@ -1,0 +1,216 @@
+//! `/live`: what happens, as it happens, over a WebSocket.
+
+mod backlog;
+mod hub;
+mod item;
+mod position;
+mod reader;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::response::Response;
+use futures_util::{FutureExt, SinkExt};
+use http::HeaderMap;
+use serde::Deserialize;
+use stoker_domain::OrganizationId;
+use stoker_domain::model::pattern_matches;
+use tokio::time::Instant;
+
+use crate::App;
+use crate::auth;
+use crate::extract::{Parsed, Query};
+use crate::page;
+use crate::problem::Problem;
+use hub::{Listener, Refusal};
+use item::Item;
+use position::Position;
+use reader::Told;
+
+pub(crate) use hub::Hub;
+
+/// How long whoever begins to listen waits for the bus.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
+/// A listener that takes nothing for so long is closed.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// How often a quiet listener is asked whether it is there, and how long it may say nothing.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const SILENT_MOST: Duration = Duration::from_secs(90);
+/// No longer than the session of a console lasts: who may not listen any more is not listened for ever.
+const LIFETIME: Duration = Duration::from_secs(12 * 3_600);
+/// Listeners say nothing but that they are there.
+const HEARD_MOST: usize = 4 * 1024;
+/// What waits to be written to one listener: what it takes at once, with the largest items.
+const WRITTEN_MOST: usize = 8 * 1024 * 1024;
+/// Patterns of one listener.
+const PATTERNS_MOST: usize = 100;
+
+/// Which devices: ids with `*` for any run of characters, between commas.
+#[derive(Debug, Default)]
+pub(crate) struct Patterns(Vec<String>);
+
+impl FromStr for Patterns {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let patterns: Vec<String> = text.split(',').map(ToOwned::to_owned).collect();
+        if patterns.len() > PATTERNS_MOST {
+            return Err("at most 100 patterns at once");
+        }
+        if patterns.iter().any(|pattern| pattern.is_empty() || pattern.len() > 128) {
+            return Err("a pattern has 1 to 128 bytes");
+        }
+        Ok(Self(patterns))
+    }
+}
+
+/// From where on, and of whom.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LiveQuery {
+    since: Option<Parsed<Position>>,
+    devices: Option<Parsed<Patterns>>,
+}
+
+/// Who may listen: whoever has the token, or has signed in to a page of ours.
+fn admit(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    match auth::bearer(headers) {
+        Some(token) if app.auth.is_admin(token) => Ok(()),
+        Some(_) => Err(Problem::unauthenticated("this token is not known here")),
+        None if !page::is_signed_in(app, headers) => {
+            Err(Problem::unauthenticated("send `Authorization: Bearer TOKEN`, or sign in to the console"))
+        }
+        // A cookie goes with what any site makes a browser do.
+        None if !page::is_ours(headers, app.hostname.as_deref()) => {
+            Err(Problem::forbidden("the console's cookie is good for pages of the console only"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The live feed.
+pub(crate) async fn listen(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<LiveQuery>, Problem>,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    admit(&app, &headers)?;
+    let Query(LiveQuery { since, devices }) = query?;
+    let upgrade = upgrade.map_err(|_| Problem::upgrade_required())?;
+    let listener = app.live.join(HEARD_WITHIN).await.map_err(|refusal| match refusal {
+        Refusal::Full => Problem::overloaded("as many listen to the live feed as may; try again"),
+        Refusal::NoBus => Problem::unavailable("this portal has no live feed: its bus.url is not configured"),
+        Refusal::Unheard => Problem::unavailable("the live feed cannot be heard now; try again"),
+    })?;
+    let client = Client {
+        listener,
+        organization: app.organization.clone(),
+        patterns: devices.map(|Parsed(Patterns(patterns))| patterns),
+        since: since.map(|Parsed(position)| position),
+    };
+    Ok(upgrade
+        .max_message_size(HEARD_MOST)
+        .max_frame_size(HEARD_MOST)
+        .max_write_buffer_size(WRITTEN_MOST)
+        .on_upgrade(move |socket| client.serve(socket)))
+}
+
+struct Client {
+    listener: Listener,
+    organization: OrganizationId,
+    patterns: Option<Vec<String>>,
+    since: Option<Position>,
+}
+
+/// Why a listener is not served any longer.
+enum Gone {
+    /// It has gone, or does not take what it is sent.
+    Away,
+    /// It is to be told that it may come again.
+    Again,
+}
+
+impl Client {
+    async fn serve(mut self, mut socket: WebSocket) {
+        let told = tokio::time::timeout(LIFETIME, self.tell(&mut socket)).await;
+        if !matches!(told, Ok(Gone::Away)) {
+            let reason = Utf8Bytes::from_static("come again, with the last position as `since`");
+            let goodbye = Message::Close(Some(CloseFrame { code: close_code::AGAIN, reason }));
+            drop(tokio::time::timeout(Duration::from_secs(1), socket.send(goodbye)).await);
+        }
+    }
+
+    async fn tell(&mut self, socket: &mut WebSocket) -> Gone {
+        let (mut reader, position) = self.listener.begin(self.since.take().as_ref());
+        if write(socket, vec![item::hello(&position.text())]).await.is_err() {
+            return Gone::Away;
+        }
+        let mut heard = Instant::now();
+        loop {
+            let (told, any) = self.listener.next(&mut reader, |item| self.wants(item));
+            let frames: Vec<_> = told.iter().map(frame).collect();
+            if !frames.is_empty() && write(socket, frames).await.is_err() {
+                return Gone::Away;
+            }
+            // What it says is read also while there is always more to tell.
+            while let Some(said) = socket.recv().now_or_never() {
+                match said {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Gone::Away,
+                    Some(Ok(_)) => heard = Instant::now(),
+                }
+            }
+            if any {
+                continue;
+            }
+            tokio::select! {
+                more = self.listener.more(reader.cursor()) => if !more { return Gone::Again },
+                said = socket.recv() => match said {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Gone::Away,
+                    Some(Ok(_)) => heard = Instant::now(),
+                },
+                () = tokio::time::sleep(PING_EVERY) => {
+                    if heard.elapsed() > SILENT_MOST {
+                        return Gone::Away;
+                    }
+                    let ping = socket.send(Message::Ping(Vec::new().into()));
+                    if !matches!(tokio::time::timeout(TAKEN_WITHIN, ping).await, Ok(Ok(()))) {
+                        return Gone::Away;
+                    }
+                }
+            }
+        }
+    }
+
+    fn wants(&self, item: &Item) -> bool {
+        let id = item.key.device.as_str();
+        item.key.organization == self.organization
+            && self
+                .patterns
+                .as_ref()
+                .is_none_or(|patterns| patterns.iter().any(|pattern| pattern_matches(pattern, id)))
+    }
+}
+
+fn frame(told: &Told) -> Result<String, Problem> {
+    match told {
+        Told::Gap => item::gap(),
+        Told::Item(item, position) => item.frame(position),
+    }
+}
+
+/// Writes frames, within a time. What cannot be made into one is left out; it is said where that happens.
+async fn write(socket: &mut WebSocket, frames: Vec<Result<String, Problem>>) -> Result<(), ()> {
+    let all = async {
+        for frame in frames.into_iter().flatten() {
+            socket.feed(Message::Text(frame.into())).await?;
+        }
+        socket.flush().await
+    };
+    match tokio::time::timeout(TAKEN_WITHIN, all).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(()),
+    }
+}
