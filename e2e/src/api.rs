@@ -57,6 +57,11 @@ impl Api {
     }
 
     /// For clients that are given it by us.
+    #[must_use]
+    pub fn admin_token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) fn token(&self) -> &str {
         &self.token
     }

@@ -78,6 +78,11 @@ fn installed(variable: &str, fallback: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Where the foreign clients for Node are.
+pub(crate) fn node_modules() -> Result<PathBuf> {
+    installed("STOKER_E2E_NODE_MODULES", "e2e-node/node_modules")
+}
+
 fn command(kind: Foreign) -> Result<Command> {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
     Ok(match kind {
@@ -89,7 +94,7 @@ fn command(kind: Foreign) -> Result<Command> {
         Foreign::Js => {
             let mut command = Command::new("node");
             command.arg(programs.join("js_devices.mjs"));
-            command.arg(installed("STOKER_E2E_NODE_MODULES", "e2e-node/node_modules")?);
+            command.arg(node_modules()?);
             command
         }
     })

@@ -196,7 +196,7 @@ pub(super) static PARTS: [Part; 17] = [
     },
     Part {
         name: "fleet",
-        what: "`credentials`, `events`, `first_device`, `kill`, `lanes`, `presence` and `traces` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
+        what: "`credentials`, `events`, `first_device`, `kill`, `live`, `presence` and `traces` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
         quick: false,
         // Its lab is its own, so it comes last: what comes before needs one node, which is up sooner.
         needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::Python, Need::Node],
@@ -232,7 +232,7 @@ const ONE_NODE: Need = Need::Lab { nodes: 1 };
 const ADAPTERS: [&str; 2] = ["cassandra", "rabbit"];
 
 /// The end-to-end tests that start the platform by themselves: in one process, or a fleet of them.
-const E2E: [&str; 14] = [
+const E2E: [&str; 15] = [
     "api_schema",
     "cli",
     "commands",
@@ -242,6 +242,7 @@ const E2E: [&str; 14] = [
     "hostile",
     "kill",
     "lanes",
+    "live",
     "notifications",
     "presence",
     "start",
@@ -257,7 +258,7 @@ const KUBERNETES: [&str; 2] = ["cluster", "custom_resources"];
 
 /// The end-to-end tests that this part runs on a fleet. Each starts fleets of nine processes beside three nodes of Cassandra, one
 /// fleet after the other: with more of them the part would take longer than its deadline.
-const FLEET: [&str; 7] = ["credentials", "events", "first_device", "kill", "lanes", "presence", "traces"];
+const FLEET: [&str; 7] = ["credentials", "events", "first_device", "kill", "live", "presence", "traces"];
 
 fn named<'a>(tests: impl IntoIterator<Item = &'a &'static str>) -> Vec<&'static str> {
     tests.into_iter().flat_map(|test| ["--test", *test]).collect()
@@ -310,7 +311,7 @@ mod tests {
         "dozens of fleets, which take longer than the part may: by hand, with STOKER_E2E_PLATFORM=several";
 
     /// Tests that are not run once more on a fleet, each with why.
-    const ELSEWHERE: [(&str, &str); 10] = [
+    const ELSEWHERE: [(&str, &str); 11] = [
         (
             "api_schema",
             "thousands of requests that end in the portal: many minutes, and nothing that is not seen on one",
@@ -318,6 +319,7 @@ mod tests {
         ("cli", BY_HAND),
         ("commands", BY_HAND),
         ("hostile", BY_HAND),
+        ("lanes", BY_HAND),
         ("notifications", BY_HAND),
         ("websocket", BY_HAND),
         ("start", "starts of `stoker up` that fail, and its data directory"),
