@@ -82,8 +82,14 @@ impl Command {
 impl Api {
     /// The API at that address.
     pub(crate) fn new(address: SocketAddr, token: &str) -> Result<Self> {
+        Self::at(&format!("http://{address}"), token)
+    }
+
+    /// The API below that URL.
+    pub(crate) fn at(url: &str, token: &str) -> Result<Self> {
         let client = Client::builder().no_proxy().timeout(WITHIN).tcp_nodelay(true).build()?;
-        Ok(Self { client, base: format!("http://{address}/api/v1"), token: token.to_owned() })
+        let base = format!("{}/api/v1", url.trim_end_matches('/'));
+        Ok(Self { client, base, token: token.to_owned() })
     }
 
     /// A request to a path below `/api/v1`, for who looks at the answer's head, too.
@@ -183,7 +189,12 @@ impl Api {
 
     /// Has every alarm told to one channel, given as the API takes it.
     pub(crate) async fn subscribe(&self, channel: Value) -> Result<()> {
-        let subscription = json!({ "name": "bench", "match": {}, "deliver": [channel] });
+        self.subscribe_to(json!({}), channel).await
+    }
+
+    /// Has those alarms that match told to one channel, both given as the API takes them.
+    pub(crate) async fn subscribe_to(&self, matching: Value, channel: Value) -> Result<()> {
+        let subscription = json!({ "name": "bench", "match": matching, "deliver": [channel] });
         let _made: Value = self.post("/subscriptions", &subscription).await?;
         Ok(())
     }

@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use stoker_protocol::codec::{
-    Ack, Connect, FilterBuf, Packet, PacketId, Probe, Properties, Publish, Qos, ReasonCode, Subscribe,
-    SubscribeOptions, Version, probe,
+    Ack, Connect, Disconnect, FilterBuf, Packet, PacketId, Probe, Properties, Publish, Qos, ReasonCode,
+    Subscribe, SubscribeOptions, Version, probe,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// The greatest packet that a platform sends.
@@ -97,8 +97,8 @@ pub(crate) enum Incoming {
 
 /// A connected device.
 #[derive(Debug)]
-pub(crate) struct Device {
-    stream: TcpStream,
+pub(crate) struct Device<S = TcpStream> {
+    stream: S,
     input: Vec<u8>,
     next_id: PacketId,
 }
@@ -117,10 +117,18 @@ impl Device {
         }
         let stream = socket.connect(address).await.with_context(|| format!("{} can't connect", login.id))?;
         stream.set_nodelay(true)?;
+        Self::enter(stream, login, keep_alive).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
+    /// Logs in over a fresh connection.
+    pub(crate) async fn enter(stream: S, login: &Login, keep_alive: u16) -> Result<Self> {
         let mut device = Self { stream, input: Vec::new(), next_id: PacketId::MIN };
         let mut out = Vec::new();
         login.connect(keep_alive, &mut out)?;
         device.stream.write_all(&out).await?;
+        device.stream.flush().await?;
         device
             .answer("CONNACK", |packet| match packet {
                 Packet::ConnAck(answer) => Some(answer.reason == ReasonCode::Success),
@@ -150,6 +158,24 @@ impl Device {
                 bail!("the connection was closed before {name}");
             }
         }
+    }
+
+    /// Asks whether the connection is still there, and waits for the answer.
+    pub(crate) async fn ping(&mut self) -> Result<()> {
+        let mut out = Vec::new();
+        Packet::PingReq.encode(Version::V311, &mut out)?;
+        self.stream.write_all(&out).await?;
+        self.stream.flush().await?;
+        self.answer("PINGRESP", |packet| matches!(packet, Packet::PingResp).then_some(true)).await
+    }
+
+    /// Says goodbye.
+    pub(crate) async fn leave(mut self) -> Result<()> {
+        let goodbye = Disconnect { reason: ReasonCode::Success, properties: Properties::EMPTY };
+        let mut out = Vec::new();
+        Packet::Disconnect(goodbye).encode(Version::V311, &mut out)?;
+        self.stream.write_all(&out).await?;
+        Ok(self.stream.shutdown().await?)
     }
 
     /// Asks for orders.

@@ -26,16 +26,20 @@ pub(crate) struct Lab {
     folder: String,
 }
 
+/// `cargo xtask lab …` with these words, of the lab in that folder: what it printed.
+pub(crate) async fn run(folder: &str, words: &[&str]) -> Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["xtask", "lab", "--folder", folder]).args(words).kill_on_drop(true);
+    let output = timeout(TAKES, command.output()).await.context("the lab takes too long")??;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`cargo xtask lab {}` failed: {said}", words.join(" "));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 impl Lab {
-    /// `cargo xtask lab …` with these words: what it printed.
     async fn run(&self, words: &[&str]) -> Result<String> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(["xtask", "lab", "--folder", &self.folder]).args(words).kill_on_drop(true);
-        let output = timeout(TAKES, command.output()).await.context("the lab takes too long")??;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "`cargo xtask lab {}` failed: {said}", words.join(" "));
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        run(&self.folder, words).await
     }
 
     /// Stops a part, such as `cassandra-2` or `rabbitmq`.

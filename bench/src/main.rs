@@ -1,7 +1,7 @@
 //! `stoker-bench`: what Stoker costs, and what it holds when it is killed.
 //!
-//! Every sub-command starts a `stoker up` of its own (`history`: separate processes over a lab) on free ports and a fresh
-//! data directory or keyspace, loads it from outside by MQTT and HTTP, prints a table, and ends what it started. It fails when a *count* is wrong, never because of a time:
+//! Every sub-command starts a `stoker up` of its own (`history`: separate processes over a lab; `rollout` is given a
+//! platform on Kubernetes) on free ports and a fresh data directory or keyspace, loads it from outside by MQTT and HTTP, prints a table, and ends what it started. It fails when a *count* is wrong, never because of a time:
 //! times belong to the machine they were measured on.
 
 mod api;
@@ -61,6 +61,8 @@ enum Command {
     Beside(run::beside::Beside),
     /// Twice the load that the platform can take: what it refuses, and what becomes of the rest
     Overload(run::overload::Overload),
+    /// Roll out, scale, evict and renew a platform on Kubernetes under a fleet, and look whether anybody noticed
+    Rollout(run::rollout::Rollout),
     /// How long a start takes
     Start(run::start::Start),
 }
@@ -77,6 +79,7 @@ impl Command {
             Self::History(history) => history.run(common).await,
             Self::Beside(beside) => beside.run(common).await,
             Self::Overload(overload) => overload.run(common).await,
+            Self::Rollout(rollout) => rollout.run(common).await,
             Self::Start(start) => start.run(common).await,
         }
     }

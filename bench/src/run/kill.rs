@@ -150,7 +150,7 @@ impl Kill {
         report.count("readings whose PUBACK was lost", stats.readings_unacked);
         report.count("fault events acknowledged", stats.events_acked);
         let (mails, doubled) = (&sink.accepted, &HashMap::new());
-        let witness = Witness { api: &api, config: &config, ledger: &ledger, mails, doubled };
+        let witness = Witness { api: &api, config: &config, ledger: &ledger, mails: Some(mails), doubled };
         witness.judge(&mut report, &stats, &orders).await?;
         platform.finish(&mut report)?;
         Ok(report)

@@ -9,6 +9,7 @@ pub(crate) mod idle;
 pub(crate) mod kill;
 pub(crate) mod overload;
 pub(crate) mod readings;
+pub(crate) mod rollout;
 pub(crate) mod start;
 
 use std::time::Duration;

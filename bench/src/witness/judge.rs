@@ -34,6 +34,7 @@ struct Event {
 #[derive(Deserialize)]
 struct Notification {
     id: String,
+    device: String,
     state: String,
     attempts: serde_json::Value,
 }
@@ -43,7 +44,8 @@ pub(crate) struct Witness<'a> {
     pub(crate) api: &'a Api,
     pub(crate) config: &'a SimConfig,
     pub(crate) ledger: &'a Arc<Ledger>,
-    pub(crate) mails: &'a Deliveries,
+    /// What was told by e-mail; none where no mail reaches the run.
+    pub(crate) mails: Option<&'a Deliveries>,
     /// Commands that were carried out by doubles of the devices, by number.
     pub(crate) doubled: &'a HashMap<u32, Vec<u64>>,
 }
@@ -53,6 +55,12 @@ fn count<T>(items: &[T]) -> u64 {
 }
 
 impl Witness<'_> {
+    /// It is of this run's fleet, and not of another one that the platform knows, too.
+    fn is_ours(&self, device: &str) -> bool {
+        let number = device.strip_prefix(&self.config.id_prefix).and_then(|number| number.parse().ok());
+        number.is_some_and(|number: u32| self.config.numbers().contains(&number))
+    }
+
     /// Looks at everything.
     pub(crate) async fn judge(
         &self,
@@ -66,7 +74,9 @@ impl Witness<'_> {
         report.exactly("fault events that a device had to drop", 0, stats.events_dropped);
         let raised = self.events(report).await?;
         let alarms = self.alarms(report, &raised).await?;
-        self.mails(report, &alarms).await?;
+        if let Some(mails) = self.mails {
+            self.mails(mails, report, &alarms).await?;
+        }
         self.orders(report, orders);
         Ok(())
     }
@@ -77,6 +87,9 @@ impl Witness<'_> {
         let mut raised: HashMap<(String, String), u64> = HashMap::new();
         self.api
             .each("/events", "&kind=fault", |event: Event| {
+                if !self.is_ours(&event.device) {
+                    return;
+                }
                 let known = stored.entry((event.device.clone(), event.id)).or_default();
                 *known += 1;
                 if *known == 1 && !event.cleared {
@@ -113,6 +126,7 @@ impl Witness<'_> {
     ) -> Result<Vec<Alarm>> {
         let mut alarms: Vec<Alarm> = Vec::new();
         self.api.each("/alarms", "", |alarm| alarms.push(alarm)).await?;
+        alarms.retain(|alarm| self.is_ours(&alarm.device));
         let (faults, others): (Vec<Alarm>, Vec<Alarm>) =
             alarms.into_iter().partition(|alarm| alarm.kind == "fault");
         let mut found: HashMap<(String, String), (u64, u64)> = HashMap::new();
@@ -157,7 +171,7 @@ impl Witness<'_> {
     }
 
     /// Every alarm has its mail, and its clearing too, under one idempotency key each.
-    async fn mails(&self, report: &mut Report, alarms: &[Alarm]) -> Result<()> {
+    async fn mails(&self, mails: &Deliveries, report: &mut Report, alarms: &[Alarm]) -> Result<()> {
         let wanted: Vec<(String, String)> = alarms
             .iter()
             .flat_map(|alarm| {
@@ -167,7 +181,7 @@ impl Witness<'_> {
             .collect();
         let begun = Instant::now();
         let (told, missing) = loop {
-            let told = sorted(&self.mails.all(), |delivery| &delivery.alarm);
+            let told = sorted(&mails.all(), |delivery| &delivery.alarm);
             let missing: Vec<String> =
                 wanted.iter().filter(|key| !told.contains_key(*key)).map(|key| format!("{key:?}")).collect();
             if missing.is_empty() || begun.elapsed() > MAILS_WITHIN {
@@ -196,12 +210,15 @@ impl Witness<'_> {
         let repeated: u64 = told.values().map(|Told { count, .. }| count.saturating_sub(1)).sum();
         report.count("mails", told.values().map(|told| told.count).sum());
         report.count("mails repeated under the same key", repeated);
-        report.exactly("mails that can't be read", 0, self.mails.unreadable());
+        report.exactly("mails that can't be read", 0, mails.unreadable());
         let begun = Instant::now();
         loop {
             let (mut pending, mut failed, mut example) = (0, 0, None);
             self.api
                 .each("/notifications", "", |notification: Notification| {
+                    if !self.is_ours(&notification.device) {
+                        return;
+                    }
                     if notification.state == "pending" {
                         pending += 1;
                         example

@@ -46,7 +46,8 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    fn saw(&mut self, command: Command) {
+    /// Takes a look at one into account.
+    pub(crate) fn saw(&mut self, command: Command) {
         self.looks += 1;
         if let Some(before) = self.seen.get(&command.id) {
             if before.is_final() {

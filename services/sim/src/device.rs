@@ -102,8 +102,14 @@ impl Device {
                     }
                     self.connects += 1;
                     stats.connected.fetch_add(1, Relaxed);
+                    if let Some(ledger) = &self.shared.ledger {
+                        ledger.session_begun(self.number, Instant::now().into_std());
+                    }
                     let ended = self.serve(&mut session, &shutdown).await;
                     stats.connected.fetch_sub(1, Relaxed);
+                    if let Some(ledger) = &self.shared.ledger {
+                        ledger.session_ended(self.number, Instant::now().into_std());
+                    }
                     stats.readings_unacked.fetch_add(session.open_readings(), Relaxed);
                     let Err(error) = ended else { return };
                     count(counter_of_end(&error, &stats));

@@ -1,4 +1,6 @@
-//! What the platform has acknowledged, device by device, so that a test can look whether it is there.
+//! What the platform has acknowledged, device by device, and when it was connected, so that a test can look whether it is there.
+
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use stoker_domain::Millis;
@@ -17,6 +19,15 @@ pub struct AckedEvent {
     pub cleared: bool,
 }
 
+/// A session of a device, by its own clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionSpan {
+    /// When its CONNACK came.
+    pub begun: Instant,
+    /// When it was over; none while it lasts.
+    pub ended: Option<Instant>,
+}
+
 /// What was acknowledged of one device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LedgerEntry {
@@ -28,6 +39,8 @@ pub struct LedgerEntry {
     pub events: Vec<AckedEvent>,
     /// Numbers of the commands that were carried out.
     pub commands: Vec<u64>,
+    /// Its sessions, one after the other.
+    pub sessions: Vec<SessionSpan>,
     /// More came than [`LEDGER_MAX`]: the lists are not complete.
     pub overflown: bool,
 }
@@ -80,6 +93,29 @@ impl Ledger {
             let entry = &mut *slot.lock();
             LedgerEntry::keep(&mut entry.commands, command, &mut entry.overflown);
         }
+    }
+
+    pub(crate) fn session_begun(&self, number: u32, begun: Instant) {
+        if let Some(slot) = self.slot(number) {
+            let entry = &mut *slot.lock();
+            let session = SessionSpan { begun, ended: None };
+            LedgerEntry::keep(&mut entry.sessions, session, &mut entry.overflown);
+        }
+    }
+
+    pub(crate) fn session_ended(&self, number: u32, ended: Instant) {
+        if let Some(slot) = self.slot(number)
+            && let Some(last) = slot.lock().sessions.last_mut()
+        {
+            // Of a session that was not kept the end isn't either.
+            last.ended.get_or_insert(ended);
+        }
+    }
+
+    /// The sessions so far of the device with that number, without what else is kept of it.
+    #[must_use]
+    pub fn sessions(&self, number: u32) -> Vec<SessionSpan> {
+        self.slot(number).map(|slot| slot.lock().sessions.clone()).unwrap_or_default()
     }
 
     /// What was acknowledged so far of the device with that number.

@@ -27,7 +27,7 @@ pub use config::{ConfigError, Credentials, MODEL, SimConfig, Version, token_for}
 pub use fault::{
     FAULTS, FILTER_CLOGGED, FLAME_LOST, Fault, FaultChange, FaultPlan, LOW_PRESSURE, SENSOR_DRIFT,
 };
-pub use ledger::{AckedEvent, LEDGER_MAX, Ledger, LedgerEntry};
+pub use ledger::{AckedEvent, LEDGER_MAX, Ledger, LedgerEntry, SessionSpan};
 pub use model::{Boiler, Readings, SETPOINT_RANGE};
 pub use sim::{Sim, SimError};
 pub use stats::{Latency, SimStats, StatsSnapshot};

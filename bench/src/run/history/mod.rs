@@ -5,13 +5,12 @@ mod callers;
 mod hands;
 mod plan;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
 use serde_json::json;
 use stoker_e2e::{Network, Services};
 use stoker_sim::{FaultPlan, Sim, SimConfig, SimStats};
@@ -26,7 +25,7 @@ use crate::platform::Common;
 use crate::random::{Random, fresh_seed};
 use crate::report::Report;
 use crate::smtp::MailSink;
-use crate::witness::{Watch, Witness};
+use crate::witness::{Watch, Witness, not_in_state};
 use callers::{answered, doubles};
 use hands::Hands;
 use plan::{Act, Counts, Kind, Plan, Role, Who};
@@ -85,17 +84,6 @@ pub(crate) struct History {
     lab: Lab,
 }
 
-#[derive(Deserialize)]
-struct Device {
-    id: String,
-    connection: Connection,
-}
-
-#[derive(Deserialize)]
-struct Connection {
-    state: String,
-}
-
 /// Who takes part.
 struct Scene {
     api: Api,
@@ -110,26 +98,6 @@ struct Measured {
     back: Histogram,
     recovered: Histogram,
     ended_by_themselves: Vec<String>,
-}
-
-/// Waits until the API says of all devices that they are in that state; returns those of which it does not.
-async fn in_state(api: &Api, state: &str) -> Result<Vec<String>> {
-    let begun = Instant::now();
-    loop {
-        let mut others: BTreeMap<String, String> = BTreeMap::new();
-        let listed = api.each("/devices", "", |device: Device| {
-            if device.connection.state != state {
-                others.insert(device.id, device.connection.state);
-            }
-        });
-        // A list is whole or an error: some slots may have no owner yet.
-        let listed = listed.await;
-        if (listed.is_ok() && others.is_empty()) || begun.elapsed() > BACK_WITHIN {
-            listed?;
-            return Ok(others.into_iter().map(|(id, state)| format!("{id} is {state}")).collect());
-        }
-        sleep(Duration::from_millis(250)).await;
-    }
 }
 
 impl History {
@@ -275,10 +243,10 @@ impl History {
         all_connected(&stats, self.devices, BACK_WITHIN).await?;
         sleep(GRACE_OVER).await;
         all_connected(&stats, self.devices, BACK_WITHIN).await?;
-        let not_online = in_state(api, "online").await?;
+        let not_online = not_in_state(api, config, "online", BACK_WITHIN).await?;
         fleet_end.cancel();
         let stats = fleet.await??;
-        let not_offline = in_state(api, "offline").await?;
+        let not_offline = not_in_state(api, config, "offline", BACK_WITHIN).await?;
         watch_end.cancel();
         let mut orders = watch.await??;
         // What is judged is what one more start of all of them finds.
@@ -286,7 +254,7 @@ impl History {
             service.kill9()?;
         }
         hands.services.run().await?;
-        let no_answer = in_state(api, "offline").await;
+        let no_answer = not_in_state(api, config, "offline", BACK_WITHIN).await;
         orders.observe_all(api).await;
 
         report.count("devices", self.devices.into());
@@ -304,7 +272,8 @@ impl History {
         report.none("connected devices that are not shown as online", &not_online);
         report.none("devices that left and are not shown as offline", &not_offline);
         report.none("devices that are not shown as offline after a start", &no_answer?);
-        let witness = Witness { api, config, ledger: &ledger, mails: &sink.accepted, doubled: &doubled };
+        let witness =
+            Witness { api, config, ledger: &ledger, mails: Some(&sink.accepted), doubled: &doubled };
         witness.judge(report, &stats, &orders).await
     }
 }

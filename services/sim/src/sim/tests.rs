@@ -182,6 +182,8 @@ async fn every_device_reports_once_an_interval_and_the_ledger_has_what_was_ackno
             assert!(times.is_sorted_by(|a, b| a < b), "each has a time of its own");
             let entry = outcome.ledger.entry(number).unwrap();
             assert_eq!((entry.readings as usize, &entry.reading_times), (stored.len(), &times));
+            let [session] = entry.sessions[..] else { panic!("{:?}", entry.sessions) };
+            assert!(session.ended.is_some_and(|ended| ended > session.begun));
             assert_eq!(seen.of(&id, "attributes").len(), 1, "it says what it is once");
         }
         assert_eq!(outcome.counted.readings_acked, outcome.counted.readings_published);
@@ -206,6 +208,11 @@ async fn every_fault_arrives_in_turn_though_connections_are_cut() {
     assert!(outcome.counted.faults_raised > 200, "{:?}", outcome.counted);
     assert!(outcome.counted.readings_unacked > 0);
     assert_eq!(outcome.counted.events_dropped, 0);
+    let sessions: Vec<_> = (1..=10).map(|number| outcome.ledger.sessions(number)).collect();
+    assert_eq!(sessions.iter().map(Vec::len).sum::<usize>() as u64, outcome.counted.connects);
+    for session in &sessions {
+        assert!(session.is_sorted_by(|one, next| one.ended.is_some_and(|ended| ended <= next.begun)));
+    }
     let mut repeated = 0;
     for number in 1..=10 {
         let sent = outcome.seen.lock().of(&format!("boiler-{number}"), "events");
