@@ -22,6 +22,8 @@ use crate::wanted::{Kind, Resource};
 /// What is made of one resource, its Deployment apart: when that changes is decided elsewhere.
 pub(crate) struct Made {
     pub(crate) around: Vec<Object>,
+    /// For metrics. Another project's kinds are among it: nothing waits for them.
+    pub(crate) scrape: Vec<Object>,
     deployment: Deployment,
     /// Of its pods.
     pub(crate) config: String,
@@ -41,11 +43,9 @@ impl Made {
         around.push(network::policy(of, facts));
         around.push(around::budget(of, facts));
         around.extend(service::front(of, facts));
-        if facts.service_monitors {
-            around.extend(scrape::objects(of, facts));
-        }
+        let scrape = if facts.service_monitors { scrape::objects(of, facts).into() } else { Vec::new() };
         let deployment = deployment::of(of, &revision, template, facts);
-        Self { around, deployment, config, revision }
+        Self { around, scrape, deployment, config, revision }
     }
 
     /// What its Deployment is called.

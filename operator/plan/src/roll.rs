@@ -30,7 +30,7 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
         resources.iter().map(|of| check::refusal(of, &resources, facts)).collect();
     let ranges = ranges(&resources, &refusals, facts);
     let mut plan = Plan { admin_token: admin_token(&resources, facts), ..Plan::default() };
-    let mut shards_applied = false;
+    let (mut shards_applied, mut scrape) = (false, Vec::new());
     for (of, refusal) in resources.iter().zip(&refusals) {
         let slots = (of.id.kind == Kind::CoreShard).then_some(&ranges);
         let range = ranges.given.get(of.id.name.as_str()).copied();
@@ -56,6 +56,7 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
                     let deployment = made.deployment(&step.extra);
                     plan.apply.extend(made.around);
                     plan.apply.push(deployment);
+                    scrape.extend(made.scrape);
                 }
                 step
             }
@@ -78,6 +79,8 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
         // Before the first Deployment that needs it, or its pods would look in vain.
         plan.apply.insert(0, make::cores(&shards, &wanted.namespace, facts));
     }
+    // Last: whatever becomes of it, all else is there.
+    plan.apply.extend(scrape);
     plan
 }
 

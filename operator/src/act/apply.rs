@@ -137,7 +137,11 @@ impl Actor {
                 continue;
             }
             let done = self.apply(namespace, object).await;
-            course.settle(done, owners)?;
+            if object.is_for_metrics() {
+                course.settle_aside(done, owners)?;
+            } else {
+                course.settle(done, owners)?;
+            }
         }
         Ok(())
     }

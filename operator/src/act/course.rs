@@ -15,6 +15,8 @@ const SILENT_MOST: u32 = 2;
 pub(super) struct Course {
     /// The first of each resource.
     failed: BTreeMap<Id, Failure>,
+    /// The first of each resource that nothing depends on.
+    lacking: BTreeMap<Id, Failure>,
     silent: u32,
 }
 
@@ -25,16 +27,34 @@ impl Course {
         done: Result<(), Failure>,
         owners: impl IntoIterator<Item = &'a Id>,
     ) -> Result<(), Failure> {
+        Self::keep(&mut self.failed, &mut self.silent, done, owners)
+    }
+
+    /// The same of a write that nothing depends on.
+    pub(super) fn settle_aside<'a>(
+        &mut self,
+        done: Result<(), Failure>,
+        owners: impl IntoIterator<Item = &'a Id>,
+    ) -> Result<(), Failure> {
+        Self::keep(&mut self.lacking, &mut self.silent, done, owners)
+    }
+
+    fn keep<'a>(
+        failures: &mut BTreeMap<Id, Failure>,
+        silent: &mut u32,
+        done: Result<(), Failure>,
+        owners: impl IntoIterator<Item = &'a Id>,
+    ) -> Result<(), Failure> {
         let Err(failure) = done else { return Ok(()) };
         if !failure.is_of_one() {
             return Err(failure);
         }
         for owner in owners {
-            self.failed.entry(owner.clone()).or_insert_with(|| failure.clone());
+            failures.entry(owner.clone()).or_insert_with(|| failure.clone());
         }
         if matches!(failure, Failure::Silent { .. }) {
-            self.silent += 1;
-            if self.silent >= SILENT_MOST {
+            *silent += 1;
+            if *silent >= SILENT_MOST {
                 return Err(failure);
             }
         }
@@ -46,11 +66,18 @@ impl Course {
         self.failed.get(of)
     }
 
+    /// Why something of this resource was not done that nothing depends on. What had only changed meanwhile is there
+    /// after the next look.
+    pub(super) fn lacking(&self, of: &Id) -> Option<&Failure> {
+        self.lacking.get(of).filter(|failure| !matches!(failure, Failure::Conflict { .. }))
+    }
+
     /// What has come of it.
     pub(super) fn carried(&self) -> Carried {
-        if self.failed.is_empty() {
+        let mut all = self.failed.values().chain(self.lacking.values()).peekable();
+        if all.peek().is_none() {
             Carried::Out
-        } else if self.failed.values().all(|failure| matches!(failure, Failure::Conflict { .. })) {
+        } else if all.all(|failure| matches!(failure, Failure::Conflict { .. })) {
             Carried::ButForChanges
         } else {
             Carried::ButForFailures
@@ -87,6 +114,19 @@ mod tests {
         let conflict = Err(Failure::Conflict { what: "scale Deployment a to 0".to_owned() });
         assert_eq!(course.settle(conflict, [&id("a")]), Ok(()));
         assert_eq!(course.carried(), Carried::ButForChanges);
+    }
+
+    #[test]
+    fn what_nothing_depends_on_is_kept_aside() {
+        let mut course = Course::default();
+        let fails = Err(Failure::Failing { what: "apply ServiceMonitor a".to_owned(), why: "no".to_owned() });
+        assert_eq!(course.settle_aside(fails, [&id("a")]), Ok(()));
+        assert_eq!(course.failed(&id("a")), None);
+        assert!(course.lacking(&id("a")).is_some());
+        assert_eq!(course.carried(), Carried::ButForFailures);
+        let conflict = Err(Failure::Conflict { what: "apply ServiceMonitor b".to_owned() });
+        assert_eq!(course.settle_aside(conflict, [&id("b")]), Ok(()));
+        assert_eq!(course.lacking(&id("b")), None);
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::stats::Verb;
 const REFUSED: &str = "WriteRefused";
 /// … and of one that it fails to take, or a webhook that it asks.
 const FAILED: &str = "WriteFailed";
+/// The reason of a resource that is ready.
+const AS_WISHED: &str = "AsWished";
 /// The reason of a resource that this version does not understand.
 const UNREADABLE: &str = "NotUnderstood";
 /// What is told of the API server's words.
@@ -36,16 +38,21 @@ impl Actor {
     ) -> Result<(), Failure> {
         let namespace = snapshot.namespace.as_str();
         let now = Time(whole_second(Timestamp::now()));
-        for standing in &plan.status {
-            let refusal = course.failed(&standing.of);
+        for planned in &plan.status {
+            let failed = course.failed(&planned.of).cloned();
             // It is looked at again at once, and said of what is there then.
-            if let Some(Failure::Conflict { .. }) = refusal {
+            if let Some(Failure::Conflict { .. }) = failed {
                 continue;
             }
-            let before = before(&standing.of, snapshot);
-            let standing = refusal.map_or_else(|| standing.clone(), |why| refused(standing, why));
+            let before = before(&planned.of, snapshot);
+            let lacking = course.lacking(&planned.of).filter(|_| failed.is_none() && is_ready(planned));
+            let (standing, why) = match (&failed, lacking) {
+                (Some(why), _) => (refused(planned, why), Some(why)),
+                (None, Some(why)) => (lacks(planned, why), Some(why)),
+                (None, None) => (planned.clone(), None),
+            };
+            let is_new = why.is_some_and(|why| reason(before.as_ref()) != Some(word(why)));
             let after = written(&standing, before.as_ref(), &now);
-            let is_new = refusal.is_some_and(|why| reason(before.as_ref()) != Some(word(why)));
             let mut is_said = true;
             if before.as_ref() != Some(&after) {
                 let said = self.say(namespace, &standing.of, &after).await;
@@ -68,7 +75,9 @@ impl Actor {
         }
         for event in &plan.events {
             // What would have been said is not so.
-            if course.failed(&event.about).is_none() {
+            let unsaid = course.failed(&event.about).is_some()
+                || (event.reason == AS_WISHED && course.lacking(&event.about).is_some());
+            if !unsaid {
                 self.tell(namespace, event).await;
             }
         }
@@ -241,6 +250,22 @@ fn word(why: &Failure) -> &'static str {
     if matches!(why, Failure::Refused { .. }) { REFUSED } else { FAILED }
 }
 
+fn is_ready(standing: &Standing) -> bool {
+    standing.conditions.iter().any(|said| said.kind == READY && said.is)
+}
+
+/// As it stands when only that was not taken which nothing depends on: all goes on, and it is not as it is wished.
+fn lacks(standing: &Standing, why: &Failure) -> Standing {
+    let mut standing = standing.clone();
+    let message = cut(&format!(
+        "{why}; all else is there and goes on. Mend what the message names in the cluster; it is tried again"
+    ));
+    for said in standing.conditions.iter_mut().filter(|said| said.kind == READY) {
+        *said = Said { kind: said.kind, is: false, reason: word(why), message: message.clone() };
+    }
+    standing
+}
+
 /// As it stands when something of it was not taken: what was there before goes on.
 fn refused(standing: &Standing, why: &Failure) -> Standing {
     let message = cut(&format!(
@@ -311,6 +336,9 @@ mod tests {
         let why =
             Failure::Failing { what: "apply Deployment edge-1".to_owned(), why: "no webhook".to_owned() };
         assert_eq!(refused(&standing(true), &why).conditions[0].reason, FAILED);
+        let told = lacks(&standing(true), &why);
+        let reasons: Vec<_> = told.conditions.iter().map(|said| said.reason).collect();
+        assert_eq!(reasons, [FAILED, "Planned", "Settled"]);
     }
 
     #[test]

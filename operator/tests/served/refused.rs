@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::server::Server;
-use crate::space::{Operator, is, platform, said};
+use crate::space::{Operator, is, monitors, platform, pod, said};
 
 #[tokio::test]
 async fn a_deployment_that_is_refused_keeps_nobody_else_waiting() {
@@ -76,5 +76,32 @@ async fn a_status_that_is_refused_stops_no_other() {
     assert!(server.find("deployments", "main-core").is_some());
     server.take_all();
     server.until("it is tried again", |server| is(server, "coreshards", "main", "RollingOut")).await;
+    operator.end().await;
+}
+
+#[tokio::test]
+async fn what_is_for_metrics_alone_keeps_no_pods_waiting() {
+    let server = Server::new();
+    server.refuse("PATCH servicemonitors/", 403, "servicemonitors are denied by a policy");
+    server.refuse("PATCH services/people-notifier-metrics", 422, "no such Service");
+    monitors(&server);
+    platform(&server);
+    let operator = Operator::begin(&server, true);
+    for name in ["main-core", "edge-", "people-notifier", "console-portal"] {
+        server.until("all pods are asked for", |server| server.find("deployments", name).is_some()).await;
+    }
+    pod(&server, "people-notifier");
+    server
+        .until("it is told once all else is there", |server| {
+            is(server, "notifiers", "people", "WriteRefused")
+        })
+        .await;
+    let (_, message) = said(&server, "notifiers", "people", "Ready").unwrap();
+    assert!(message.contains("no such Service") && message.contains("all else is there"), "{message}");
+    let (reason, _) = said(&server, "notifiers", "people", "Progressing").unwrap();
+    assert_eq!(reason, "Settled", "pods are another matter");
+    server.take_all();
+    server.until("it is tried again", |server| is(server, "notifiers", "people", "AsWished")).await;
+    assert!(server.find("servicemonitors", "people-notifier-metrics").is_some());
     operator.end().await;
 }

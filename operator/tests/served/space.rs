@@ -53,6 +53,37 @@ pub(crate) fn platform(server: &Server) {
     }
 }
 
+/// The cluster knows what Prometheus' operator brings.
+pub(crate) fn monitors(server: &Server) {
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+    });
+    server.put("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
+}
+
+/// The one pod of a Deployment is made, and ready.
+pub(crate) fn pod(server: &Server, deployment: &str) {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": format!("{deployment}-9f-x"),
+            "namespace": "a",
+            "labels": {"app.kubernetes.io/managed-by": "stoker-operator", "pod-template-hash": "9f"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{deployment}-9f"),
+                "uid": "1", "controller": true}],
+        },
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    server.put("/api/v1/namespaces/a/pods", pod);
+    server.change("deployments", deployment, |of| {
+        of["status"] =
+            json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
+    });
+}
+
 /// What a resource says of itself: the reason and the message of a condition.
 pub(crate) fn said(server: &Server, plural: &str, name: &str, condition: &str) -> Option<(String, String)> {
     let resource = server.find(plural, name)?;
