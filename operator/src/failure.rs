@@ -112,7 +112,10 @@ pub(crate) fn explained(error: &kube::Error) -> String {
 pub(crate) fn unwatched(plural: &str, error: &kube::runtime::watcher::Error) -> String {
     use kube::runtime::watcher::Error;
     match error {
-        Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+        Error::InitialListFailed(kube::Error::Api(status))
+        | Error::WatchStartFailed(kube::Error::Api(status))
+            if status.code == 404 =>
+        {
             if plural.ends_with(stoker_crds::GROUP) {
                 format!(
                     "the API server does not know {plural}: install Stoker's custom resource definitions, by its Helm \
@@ -189,5 +192,8 @@ mod tests {
         let said = unwatched("gateways.stoker.dev", &missing);
         assert!(said.contains("does not know gateways.stoker.dev: install"), "{said}");
         assert!(!unwatched("pods", &missing).contains("install"));
+        // They were there, and somebody has deleted them.
+        let gone = watcher::Error::WatchStartFailed(error(404, "404 page not found"));
+        assert_eq!(unwatched("gateways.stoker.dev", &gone), said);
     }
 }

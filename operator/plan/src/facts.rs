@@ -23,6 +23,8 @@ pub struct Facts {
     pub connections: BTreeMap<String, i64>,
     /// Whether the cluster knows `ServiceMonitor` of `monitoring.coreos.com/v1`.
     pub service_monitors: bool,
+    /// Something may have happened that is not seen here: nothing is taken away on the strength of it.
+    pub behind: bool,
 }
 
 /// The operator itself.

@@ -11,7 +11,7 @@ use crate::check::{self, Refusal};
 use crate::facts::{Deployment, Facts};
 use crate::make::{self, Extra, Made};
 use crate::plan::{Delete, Event, Plan, Scale};
-use crate::status::{self, Standing};
+use crate::status::{self, Progress, Standing};
 use crate::wanted::{Id, Kind, Resource, Spec, Wanted};
 
 /// What is to be done about the Deployments of one resource, and how they stand.
@@ -22,6 +22,25 @@ struct Step {
     delete: Vec<Delete>,
     events: Vec<Event>,
     standing: Standing,
+}
+
+/// Said of a Gateway whose former revision could go.
+const HELD: &str = "the newest revision serves; nothing of former revisions is taken away while the operator does not \
+                    see all that happens: see its /readyz";
+
+impl Step {
+    /// What is seen may be out of date: all that is there stays.
+    fn hold(&mut self, current: Option<&Deployment>) {
+        self.extra.least = current.map(|current| current.wanted);
+        if let Progress::Draining(message) = &mut self.standing.progress
+            && !(self.scale.is_empty() && self.delete.is_empty())
+        {
+            HELD.clone_into(message);
+        }
+        self.scale.clear();
+        self.delete.clear();
+        self.events.clear();
+    }
 }
 
 pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
@@ -51,6 +70,9 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
                     _ => steady::step(of, &made, range, &seen),
                 };
                 step.delete.extend(leftover::configs(of, &made, &seen, facts));
+                if facts.behind {
+                    step.hold(seen.iter().copied().find(|there| there.name == made.deployment_name()));
+                }
                 if !of.paused {
                     shards_applied |= of.id.kind == Kind::CoreShard;
                     let deployment = made.deployment(&step.extra);
@@ -110,9 +132,10 @@ fn ranges<'a>(resources: &'a [Resource<'a>], refusals: &[Option<Refusal>], facts
                 wanted: spec.slots,
                 now: there.and_then(|deployment| deployment.slots),
                 // Without a pod it has gained nothing that anybody else may let go.
-                settled: there.is_some_and(|deployment| {
-                    deployment.wanted > 0 && steady::is_settled(deployment, deployment.wanted)
-                }),
+                settled: !facts.behind
+                    && there.is_some_and(|deployment| {
+                        deployment.wanted > 0 && steady::is_settled(deployment, deployment.wanted)
+                    }),
             })
         })
         .collect();

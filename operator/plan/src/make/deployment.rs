@@ -18,6 +18,8 @@ use crate::{CONFIG, REVISION, SLOTS_IN_EFFECT, WHOLE};
 pub(crate) struct Extra {
     pub(crate) slots: Option<SlotRange>,
     pub(crate) whole: bool,
+    /// Not fewer pods than these.
+    pub(crate) least: Option<i32>,
 }
 
 impl Extra {
@@ -30,6 +32,9 @@ impl Extra {
             notes.insert(WHOLE.to_owned(), "true".to_owned());
         }
         deployment.metadata.annotations = Some(notes);
+        if let (Some(least), Some(spec)) = (self.least, &mut deployment.spec) {
+            spec.replicas = spec.replicas.max(Some(least));
+        }
         deployment
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, seen: &[&Deployment]) -> Step
         seen.iter().copied().filter(|there| there.name != made.deployment_name()).collect();
     let whole = current.is_some_and(|current| is_whole(current, of.replicas));
     let was_whole = current.is_some_and(|current| current.was_whole);
-    let mut step = Step { extra: Extra { slots: None, whole: whole || was_whole }, ..Step::default() };
+    let mut step = Step { extra: Extra { whole: whole || was_whole, ..Extra::default() }, ..Step::default() };
     for old in &former {
         if old.deleting {
             continue;

@@ -165,3 +165,21 @@ fn a_secret_that_goes_missing_takes_nothing_down() {
     scene.step("it is back as it was");
     scene.end();
 }
+
+#[test]
+fn nothing_is_taken_away_on_what_may_be_out_of_date() {
+    let mut scene = scene("behind");
+    image(&mut scene, "stoker:2");
+    scene.cluster.wanted.notifiers[0].spec.webhook.allow.clear();
+    scene.step("another image is wished, and another configuration of the Notifier");
+    scene.cluster.settle();
+    scene.cluster.behind = true;
+    scene.cluster.wanted.portals[0].spec.replicas = 0;
+    scene.step("all are ready, a watch has failed, and no portal is wished: all that runs stays");
+    scene.step("later");
+    scene.cluster.behind = false;
+    scene.step("it goes on");
+    scene.cluster.settle();
+    scene.step("the old ones have ended");
+    scene.end();
+}

@@ -104,6 +104,8 @@ pub(crate) struct Cluster {
     pub(crate) secrets: BTreeMap<String, Secret>,
     pub(crate) image: String,
     pub(crate) service_monitors: bool,
+    /// Something may have happened that is not seen.
+    pub(crate) behind: bool,
     /// Pods that fit in all.
     pub(crate) room: usize,
     pub(crate) addresses: BTreeMap<String, String>,
@@ -124,6 +126,7 @@ impl Cluster {
             secrets: platform::secrets(),
             image: "registry.example.com/stoker:0.1.0".to_owned(),
             service_monitors: false,
+            behind: false,
             room: 1000,
             addresses: BTreeMap::from([("edge-gateway".to_owned(), "192.0.2.10".to_owned())]),
             connections: BTreeMap::new(),
@@ -168,6 +171,7 @@ impl Cluster {
             addresses: self.addresses.clone(),
             connections: self.connections.clone(),
             service_monitors: self.service_monitors,
+            behind: self.behind,
         }
     }
 
