@@ -58,6 +58,8 @@ pub struct Deployment {
     pub config: Option<String>,
     /// The annotation [`SLOTS_IN_EFFECT`](crate::SLOTS_IN_EFFECT).
     pub slots: Option<SlotRange>,
+    /// The annotation [`PORTS`](crate::PORTS), as it was noted.
+    pub ports: Option<String>,
     /// Whether the annotation [`WHOLE`](crate::WHOLE) is there.
     pub was_whole: bool,
     /// Whether somebody has deleted it.

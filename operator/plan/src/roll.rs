@@ -2,7 +2,10 @@
 
 mod gateway;
 mod leftover;
+mod reach;
 mod steady;
+
+pub(crate) use reach::Reach;
 
 use std::time::Duration;
 
@@ -18,6 +21,8 @@ use crate::wanted::{Id, Kind, Resource, Spec, Wanted};
 #[derive(Debug, Default)]
 struct Step {
     extra: Extra,
+    /// Of a Gateway.
+    reach: Option<Reach>,
     scale: Vec<Scale>,
     delete: Vec<Delete>,
     events: Vec<Event>,
@@ -76,7 +81,7 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
                 if !of.paused {
                     shards_applied |= of.id.kind == Kind::CoreShard;
                     let deployment = made.deployment(&step.extra);
-                    plan.apply.extend(made.around);
+                    plan.apply.extend(made.around(of, step.reach.as_ref(), facts));
                     plan.apply.push(deployment);
                     scrape.extend(made.scrape);
                 }

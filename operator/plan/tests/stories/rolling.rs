@@ -1,5 +1,8 @@
 //! A Gateway that becomes another one.
 
+use serde_json::json;
+use stoker_plan::Object;
+
 use crate::support::cluster::{Cluster, NOWHERE};
 use crate::support::platform;
 use crate::support::scene::Scene;
@@ -181,5 +184,56 @@ fn nothing_is_taken_away_on_what_may_be_out_of_date() {
     scene.step("it goes on");
     scene.cluster.settle();
     scene.step("the old ones have ended");
+    scene.end();
+}
+
+/// The ports at the address and in the pods, and those that may be reached.
+fn ports(scene: &mut Scene) {
+    let object = |kind: &'static str| &scene.cluster.objects[&(kind, "edge-gateway".to_owned())];
+    let Object::Service(service) = object("Service") else { panic!("no Service") };
+    let at_address = service.spec.as_ref().unwrap().ports.iter().flatten().map(|port| {
+        let target = serde_json::to_value(&port.target_port).unwrap();
+        format!("{}: {} to {}", port.name.as_ref().unwrap(), port.port, target.as_str().unwrap())
+    });
+    let Object::NetworkPolicy(policy) = object("NetworkPolicy") else { panic!("no NetworkPolicy") };
+    let rules = serde_json::to_value(policy.spec.as_ref().unwrap().ingress.as_ref().unwrap()).unwrap();
+    let open: Vec<i64> =
+        rules[0]["ports"].as_array().unwrap().iter().filter_map(|port| port["port"].as_i64()).collect();
+    let seen = json!({"service": at_address.collect::<Vec<_>>(), "pods": open});
+    scene.document(&seen);
+}
+
+#[test]
+fn ports_lead_to_where_they_are_served_while_it_rolls() {
+    let mut scene = scene("listeners-change");
+    ports(&mut scene);
+    let listener = |name: &str, protocol: &str, port: i32, secret: Option<&str>| {
+        let of = json!({"name": name, "protocol": protocol, "port": port, "tlsSecretName": secret});
+        serde_json::from_value(of).unwrap()
+    };
+    let before = scene.cluster.wanted.gateways[0].spec.listeners.clone();
+    scene.cluster.wanted.gateways[0].spec.listeners[0].port = 1884;
+    scene.step("another port of a protocol that all pods speak: at once");
+    ports(&mut scene);
+    scene.cluster.wanted.gateways[0].spec.listeners = vec![
+        listener("mqtt", "Ws", 1884, None),
+        listener("mqtts", "Mqtts", 443, Some("devices-tls")),
+        listener("web", "Wss", 8084, Some("devices-tls")),
+    ];
+    scene.step("other protocols: the old ports stay, and the new ones are not there yet");
+    ports(&mut scene);
+    scene.cluster.settle();
+    scene.step("the new revision is ready: its ports come, and those of the old one stay");
+    ports(&mut scene);
+    scene.cluster.settle();
+    scene.step("the old one has ended");
+    ports(&mut scene);
+    scene.step("only the new ports are left");
+    scene.cluster.wanted.gateways[0].spec.listeners = before;
+    scene.step("back to the first ones: the ports stay until these are ready");
+    ports(&mut scene);
+    scene.cluster.settle();
+    scene.step("they are");
+    ports(&mut scene);
     scene.end();
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::Deployment as Applied;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use stoker_crds::{SLOTS, SlotRange};
 use stoker_plan::{
-    CONFIG, ConfigMap, Deletable, Delete, Deployment, Facts, Id, Kind, Object, Operator, Plan, REVISION,
-    SLOTS_IN_EFFECT, Scale, Secret, WHOLE, Wait, Wanted, plan,
+    CONFIG, ConfigMap, Deletable, Delete, Deployment, Facts, Id, Kind, Object, Operator, PORTS, Plan,
+    REVISION, SLOTS_IN_EFFECT, Scale, Secret, WHOLE, Wait, Wanted, plan,
 };
 
 use super::platform;
@@ -199,6 +200,7 @@ impl Cluster {
             revision: of.applied.metadata.labels.as_ref().unwrap().get(REVISION).cloned(),
             config: of.note(CONFIG).cloned(),
             slots: of.slots(),
+            ports: of.note(PORTS).cloned(),
             was_whole: of.note(WHOLE).is_some(),
             deleting: false,
             observed: of.observed,
@@ -380,6 +382,19 @@ impl Cluster {
             })
             .collect();
         all.iter().filter(of_gateway).cloned().collect()
+    }
+
+    /// What the Service of the Gateway leads to.
+    pub(crate) fn doors(&self) -> BTreeSet<String> {
+        let service = self.objects.get(&("Service", "edge-gateway".to_owned()));
+        let Some(Object::Service(service)) = service else { return BTreeSet::new() };
+        let ports = service.spec.as_ref().unwrap().ports.as_ref().unwrap();
+        let target = |port: &k8s_openapi::api::core::v1::ServicePort| match port.target_port.as_ref().unwrap()
+        {
+            IntOrString::String(name) => name.clone(),
+            IntOrString::Int(number) => number.to_string(),
+        };
+        ports.iter().map(target).collect()
     }
 
     /// Slots that no ready core serves.
