@@ -3,7 +3,7 @@
 use serde_json::json;
 use stoker_plan::Object;
 
-use crate::support::cluster::{Cluster, NOWHERE};
+use crate::support::cluster::{Cluster, NOWHERE, STALLED};
 use crate::support::platform;
 use crate::support::scene::Scene;
 
@@ -235,5 +235,22 @@ fn ports_lead_to_where_they_are_served_while_it_rolls() {
     scene.cluster.settle();
     scene.step("they are");
     ports(&mut scene);
+    scene.end();
+}
+
+#[test]
+fn a_revision_that_runs_and_is_never_ready_goes_when_it_is_not_wished_any_more() {
+    let mut scene = scene("never-ready");
+    image(&mut scene, STALLED);
+    scene.step("an image is wished whose process never becomes ready");
+    scene.cluster.settle();
+    scene.step("it runs, beside the one that serves");
+    scene.cluster.late = true;
+    scene.step("it has had its time");
+    scene.cluster.wanted.gateways[0].spec.pods.image = None;
+    scene.step("the one before is wished again: the other goes at once");
+    scene.cluster.settle();
+    scene.step("its pods have ended");
+    scene.step("nothing is left of it");
     scene.end();
 }

@@ -18,6 +18,9 @@ mod moves;
 /// An image that is not to be had.
 pub(crate) const NOWHERE: &str = "registry.example.com/stoker:nowhere";
 
+/// An image whose process runs and is never ready.
+pub(crate) const STALLED: &str = "registry.example.com/stoker:stalled";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Pending,
@@ -107,6 +110,8 @@ pub(crate) struct Cluster {
     pub(crate) service_monitors: bool,
     /// Something may have happened that is not seen.
     pub(crate) behind: bool,
+    /// All roll-outs have had their time.
+    pub(crate) late: bool,
     /// Pods that fit in all.
     pub(crate) room: usize,
     pub(crate) addresses: BTreeMap<String, String>,
@@ -128,6 +133,7 @@ impl Cluster {
             image: "registry.example.com/stoker:0.1.0".to_owned(),
             service_monitors: false,
             behind: false,
+            late: false,
             room: 1000,
             addresses: BTreeMap::from([("edge-gateway".to_owned(), "192.0.2.10".to_owned())]),
             connections: BTreeMap::new(),
@@ -210,7 +216,7 @@ impl Cluster {
             ready: of.status.ready,
             running: of.count(|pod| matches!(pod.state, State::Running | State::Ready)),
             terminating: of.count(|pod| pod.state == State::Ending),
-            overdue: false,
+            overdue: self.late && of.status.ready < of.wanted,
             waits,
         }
     }
