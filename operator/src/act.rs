@@ -2,12 +2,14 @@
 
 mod admin;
 mod apply;
+mod course;
+mod setback;
 mod status;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -16,9 +18,10 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Recorder, Reporter};
 use parking_lot::Mutex;
 use serde_json::json;
-use stoker_plan::{Deletable, Delete, FIELD_MANAGER, Facts, Id, Plan, Scale};
+use stoker_plan::{Deletable, Delete, FIELD_MANAGER, Facts, Plan, Scale};
 use tokio::time::timeout;
 
+use crate::backoff::chance;
 use crate::facts::Snapshot;
 use crate::failure::Failure;
 use crate::leader::Leading;
@@ -26,6 +29,8 @@ use crate::stats::{Stats, Verb};
 use crate::watch::{Expected, Stores};
 
 use apply::Applied;
+use course::Course;
+use setback::Setbacks;
 
 /// An answer that takes longer does not come.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -46,14 +51,23 @@ pub(crate) struct Actor {
 #[derive(Debug, Default)]
 struct Memory {
     applied: Applied,
+    setbacks: Setbacks,
     /// By namespace: what its stores are to have seen before anything is planned again.
     expected: BTreeMap<String, BTreeMap<&'static str, Expected>>,
     /// Resources that are not understood and were told so, up to which change of theirs.
     told: BTreeMap<String, Option<i64>>,
 }
 
-/// What was refused, by resource. The rest was done.
-pub(crate) type Refusals = BTreeMap<Id, Failure>;
+/// What has come of a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// All is as it is to be.
+    Out,
+    /// But for what had changed meanwhile.
+    ButForChanges,
+    /// But for what was refused, or failed.
+    ButForFailures,
+}
 
 impl Actor {
     pub(crate) fn new(
@@ -94,23 +108,52 @@ impl Actor {
     pub(crate) fn forget(&self, namespace: &str) {
         let mut memory = self.memory.lock();
         memory.applied.forget(namespace);
+        memory.setbacks.forget(namespace);
         memory.expected.remove(namespace);
     }
 
-    /// Carries `plan` out, for a namespace that is as `snapshot` and `facts` say. What depends on something that is
-    /// refused is left; the rest is done.
+    /// A look at `namespace` begins. `helps`: something has happened that may help where a write was not taken.
+    pub(crate) fn begin(&self, namespace: &str, helps: bool) {
+        self.memory.lock().setbacks.begin(namespace, helps, Instant::now());
+    }
+
+    /// The look has come to its end. Returns when the next write is to be tried again, if any is.
+    pub(crate) fn end(&self, namespace: &str) -> Option<Duration> {
+        self.memory.lock().setbacks.end(namespace, Instant::now())
+    }
+
+    /// Carries `plan` out, for a namespace that is as `snapshot` and `facts` say. A write that is not taken concerns its
+    /// resource: what depends on it is left, the rest is done, and how all resources stand is said.
     ///
     /// # Errors
-    /// Something has changed meanwhile, or nobody answers: then nothing further was tried.
+    /// Nobody answers, or another process leads: then nothing further was tried.
     pub(crate) async fn carry_out(
         &self,
         plan: &Plan,
         snapshot: &Snapshot,
         facts: &Facts,
-    ) -> Result<Refusals, Failure> {
-        let mut refusals = Refusals::new();
-        self.admin_secret(plan, snapshot, &mut refusals).await?;
-        self.apply_all(plan, snapshot, &mut refusals).await?;
+    ) -> Result<Carried, Failure> {
+        let mut course = Course::default();
+        let done = self.make(plan, snapshot, facts, &mut course).await;
+        if let Err(failure) = &done
+            && !failure.is_of_one()
+        {
+            return done.map(|()| Carried::Out);
+        }
+        self.say_all(plan, snapshot, &mut course).await?;
+        done?;
+        Ok(course.carried())
+    }
+
+    async fn make(
+        &self,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        facts: &Facts,
+        course: &mut Course,
+    ) -> Result<(), Failure> {
+        self.admin_secret(plan, snapshot, course).await?;
+        self.apply_all(plan, snapshot, course).await?;
         let namespace = snapshot.namespace.as_str();
         let owner = |name: &str| {
             let of = facts.deployments.iter().find(|of| of.name == name);
@@ -118,9 +161,9 @@ impl Actor {
         };
         for scale in &plan.scale {
             let owner = owner(&scale.deployment);
-            if owner.as_ref().is_none_or(|owner| !refusals.contains_key(owner)) {
+            if owner.as_ref().is_none_or(|owner| course.failed(owner).is_none()) {
                 let done = self.scale(namespace, scale).await;
-                settle(done, owner.as_ref(), &mut refusals)?;
+                course.settle(done, &owner)?;
             }
         }
         for delete in &plan.delete {
@@ -130,13 +173,12 @@ impl Actor {
                     facts.config_maps.iter().find(|of| of.name == delete.name).and_then(|of| of.owner.clone())
                 }
             };
-            if owner.as_ref().is_none_or(|owner| !refusals.contains_key(owner)) {
+            if owner.as_ref().is_none_or(|owner| course.failed(owner).is_none()) {
                 let done = self.delete(namespace, delete).await;
-                settle(done, owner.as_ref(), &mut refusals)?;
+                course.settle(done, &owner)?;
             }
         }
-        self.say_all(plan, snapshot, &mut refusals).await?;
-        Ok(refusals)
+        Ok(())
     }
 
     async fn scale(&self, namespace: &str, scale: &Scale) -> Result<(), Failure> {
@@ -148,11 +190,14 @@ impl Actor {
         }));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
         let what = format!("scale Deployment {name} to {}", scale.replicas);
-        let call = api.patch_metadata(name, &parameters, &patch);
-        let now = self.write(Verb::Scale, &what, call).await.map_err(Failure::gone_is_changed)?;
-        self.expect(namespace, "Deployment", now.metadata.resource_version.as_deref());
-        tracing::info!(namespace, deployment = name, replicas = scale.replicas, "scaled");
-        Ok(())
+        self.tried(namespace, &what, "", async {
+            let call = api.patch_metadata(name, &parameters, &patch);
+            let now = self.write(Verb::Scale, &what, call).await.map_err(Failure::gone_is_changed)?;
+            self.expect(namespace, "Deployment", now.metadata.resource_version.as_deref());
+            tracing::info!(namespace, deployment = name, replicas = scale.replicas, "scaled");
+            Ok(())
+        })
+        .await
     }
 
     async fn delete(&self, namespace: &str, delete: &Delete) -> Result<(), Failure> {
@@ -164,21 +209,51 @@ impl Actor {
             }),
             ..DeleteParams::background()
         };
-        let deleted = match delete.what {
-            Deletable::Deployment => {
-                let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-                let call = api.delete(name, &parameters);
-                self.write(Verb::Delete, &format!("delete Deployment {name}"), call).await.map(drop)
-            }
-            Deletable::ConfigMap => {
-                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
-                let call = api.delete(name, &parameters);
-                self.write(Verb::Delete, &format!("delete ConfigMap {name}"), call).await.map(drop)
-            }
-        };
-        deleted.map_err(Failure::gone_is_changed)?;
-        tracing::info!(namespace, kind = ?delete.what, name, "deleted");
-        Ok(())
+        let what = format!("delete {:?} {name}", delete.what);
+        self.tried(namespace, &what, "", async {
+            let deleted = match delete.what {
+                Deletable::Deployment => {
+                    let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+                    self.write(Verb::Delete, &what, api.delete(name, &parameters)).await.map(drop)
+                }
+                Deletable::ConfigMap => {
+                    let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+                    self.write(Verb::Delete, &what, api.delete(name, &parameters)).await.map(drop)
+                }
+            };
+            deleted.map_err(Failure::gone_is_changed)?;
+            tracing::info!(namespace, kind = ?delete.what, name, "deleted");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes a write, unless it was not taken before and it is too early to try it again.
+    async fn tried(
+        &self,
+        namespace: &str,
+        what: &str,
+        digest: &str,
+        write: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        if let Some(failure) = self.memory.lock().setbacks.held(namespace, what, digest, Instant::now()) {
+            return Err(failure);
+        }
+        let done = write.await;
+        let failure = done.as_ref().err();
+        let told =
+            self.memory.lock().setbacks.note(namespace, what, digest, failure, chance(), Instant::now());
+        let Some((told, after)) = told else { return done };
+        if matches!(told, Failure::Conflict { .. }) {
+            tracing::debug!("{told}");
+        } else {
+            tracing::warn!(again_s = after.as_secs_f64(), "{told}; it is tried again");
+        }
+        // That it was not answered counts, and that it was not made out is told.
+        Err(match done {
+            Err(silent @ Failure::Silent { .. }) => silent,
+            _ => told,
+        })
     }
 
     /// One write.
@@ -211,18 +286,7 @@ async fn answered<T>(what: &str, call: impl Future<Output = kube::Result<T>>) ->
         Ok(result) => result.map_err(|error| Failure::of(what, &error)),
         Err(_) => {
             let why = format!("no answer within {} s", WITHIN.as_secs());
-            Err(Failure::Unavailable { what: what.to_owned(), why })
+            Err(Failure::Silent { what: what.to_owned(), why })
         }
-    }
-}
-
-/// Keeps a refusal for its resource; any other failure ends it all.
-fn settle(done: Result<(), Failure>, owner: Option<&Id>, refusals: &mut Refusals) -> Result<(), Failure> {
-    match (done, owner) {
-        (Err(refused @ Failure::Refused { .. }), Some(owner)) => {
-            refusals.entry(owner.clone()).or_insert(refused);
-            Ok(())
-        }
-        (done, _) => done,
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Snapshot {
     pub(crate) secrets: Vec<Arc<Secret>>,
     pub(crate) config_maps: Vec<Arc<PartialObjectMeta<ConfigMap>>>,
     pub(crate) service_monitors: bool,
+    /// Something may have happened that is not seen.
+    pub(crate) behind: bool,
 }
 
 /// A resource that this version does not understand.
@@ -58,6 +60,7 @@ impl Snapshot {
             secrets: stores.secrets.of(namespace),
             config_maps: stores.config_maps.of(namespace),
             service_monitors: stores.service_monitors(),
+            behind: stores.are_behind(),
         }
     }
 
@@ -95,6 +98,7 @@ impl Snapshot {
             addresses: self.services.iter().filter_map(|service| services::address(service)).collect(),
             connections,
             service_monitors: self.service_monitors,
+            behind: self.behind,
         }
     }
 }

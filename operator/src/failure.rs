@@ -19,6 +19,20 @@ pub(crate) enum Failure {
         /// The API server has no such object.
         missing: bool,
     },
+    /// The API server fails at this call, or a webhook that it asks. Others may well succeed.
+    Failing {
+        /// The call.
+        what: String,
+        /// In its words.
+        why: String,
+    },
+    /// This call is not answered in time. Others may well be.
+    Silent {
+        /// The call.
+        what: String,
+        /// How long it was waited for.
+        why: String,
+    },
     /// Nobody answers, or not now.
     Unavailable {
         /// The call.
@@ -34,9 +48,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conflict { what } => write!(f, "failed to {what}: it has changed meanwhile"),
-            Self::Refused { what, why, .. } | Self::Unavailable { what, why } => {
-                write!(f, "failed to {what}: {why}")
-            }
+            Self::Refused { what, why, .. }
+            | Self::Failing { what, why }
+            | Self::Silent { what, why }
+            | Self::Unavailable { what, why } => write!(f, "failed to {what}: {why}"),
             Self::NotLeading => f.write_str("another operator leads"),
         }
     }
@@ -50,7 +65,9 @@ impl Failure {
         match error {
             kube::Error::Api(status) => match status.code {
                 409 | 410 => Self::Conflict { what },
-                401 | 408 | 429 | 500.. => Self::Unavailable { what, why },
+                401 | 429 => Self::Unavailable { what, why },
+                // A webhook that fails is said by 500, and what it answers by whichever it likes.
+                408 | 500.. => Self::Failing { what, why },
                 code => Self::Refused { what, why, missing: code == 404 },
             },
             _ => Self::Unavailable { what, why },
@@ -59,6 +76,14 @@ impl Failure {
 }
 
 impl Failure {
+    /// Whether it says something about this one call, and nothing about the next.
+    pub(crate) fn is_of_one(&self) -> bool {
+        match self {
+            Self::Conflict { .. } | Self::Refused { .. } | Self::Failing { .. } | Self::Silent { .. } => true,
+            Self::Unavailable { .. } | Self::NotLeading => false,
+        }
+    }
+
     /// Of a call about an object that was there: when it is gone, it has changed.
     pub(crate) fn gone_is_changed(self) -> Self {
         match self {
@@ -87,7 +112,10 @@ pub(crate) fn explained(error: &kube::Error) -> String {
 pub(crate) fn unwatched(plural: &str, error: &kube::runtime::watcher::Error) -> String {
     use kube::runtime::watcher::Error;
     match error {
-        Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+        Error::InitialListFailed(kube::Error::Api(status))
+        | Error::WatchStartFailed(kube::Error::Api(status))
+            if status.code == 404 =>
+        {
             if plural.ends_with(stoker_crds::GROUP) {
                 format!(
                     "the API server does not know {plural}: install Stoker's custom resource definitions, by its Helm \
@@ -125,8 +153,13 @@ mod tests {
         for code in [400, 403, 404, 413, 422] {
             assert!(matches!(Failure::of(what, &error(code, "no")), Failure::Refused { .. }), "{code}");
         }
-        for code in [401, 408, 429, 500, 503, 504] {
-            assert!(matches!(Failure::of(what, &error(code, "no")), Failure::Unavailable { .. }), "{code}");
+        for code in [408, 500, 503, 504] {
+            let failure = Failure::of(what, &error(code, "no"));
+            assert!(matches!(failure, Failure::Failing { .. }) && failure.is_of_one(), "{code}");
+        }
+        for code in [401, 429] {
+            let failure = Failure::of(what, &error(code, "no"));
+            assert!(matches!(failure, Failure::Unavailable { .. }) && !failure.is_of_one(), "{code}");
         }
         let lost = kube::Error::Service("connection refused".into());
         let said = Failure::of(what, &lost).to_string();
@@ -159,5 +192,8 @@ mod tests {
         let said = unwatched("gateways.stoker.dev", &missing);
         assert!(said.contains("does not know gateways.stoker.dev: install"), "{said}");
         assert!(!unwatched("pods", &missing).contains("install"));
+        // They were there, and somebody has deleted them.
+        let gone = watcher::Error::WatchStartFailed(error(404, "404 page not found"));
+        assert_eq!(unwatched("gateways.stoker.dev", &gone), said);
     }
 }

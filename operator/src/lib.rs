@@ -5,6 +5,7 @@
 #![allow(rustdoc::private_intra_doc_links, reason = "the modules are the map for whoever changes them")]
 
 mod act;
+mod backoff;
 mod check;
 mod facts;
 mod failure;

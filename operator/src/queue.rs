@@ -7,28 +7,36 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::backoff::{chance, pause};
+
 /// Events come in bursts: what comes within this time is looked at once.
 const GATHER: Duration = Duration::from_millis(50);
-/// The first wait after a failure …
+/// The first wait after nobody has answered …
 const FIRST: Duration = Duration::from_millis(500);
-/// … and the longest, when nobody answers …
-const UNAVAILABLE_MOST: Duration = Duration::from_secs(15);
-/// … and when what is asked for is refused: only a change of it helps, and that is looked at at once.
-const REFUSED_MOST: Duration = Duration::from_secs(300);
+/// … and the longest.
+const MOST: Duration = Duration::from_secs(15);
 
-/// How a look at a namespace has ended.
+/// How a look at a namespace has ended. Look again after the time that is given, if at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// All was done; look again after this time, if at all.
+    /// All was done.
     Done(Option<Duration>),
     /// There is nothing of ours.
     Empty,
-    /// Something has changed meanwhile, or is not seen yet.
-    Again,
-    /// Something was refused.
-    Refused,
-    /// Nobody answers.
+    /// Something had changed meanwhile; the rest was done.
+    Again(Option<Duration>),
+    /// Something was refused, or failed; the rest was done.
+    Refused(Option<Duration>),
+    /// Nobody answers, or something is not seen yet.
     Unavailable,
+}
+
+/// A namespace whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) namespace: String,
+    /// Since the last look something has happened that may help where something has failed.
+    pub(crate) helps: bool,
 }
 
 /// What is known of one namespace.
@@ -38,11 +46,11 @@ struct Space {
     due: Option<Instant>,
     /// Somebody looks at it now.
     running: bool,
-    /// Looks that have failed, one after another.
+    /// Looks at which nobody answered, one after another.
     failures: u32,
-    /// After a failure: not before, unless somebody has changed something that may help.
+    /// After such a one: not before, unless somebody has changed something that may help.
     not_before: Option<Instant>,
-    /// That has happened during the look.
+    /// That has happened since the last look began.
     mended: bool,
 }
 
@@ -56,7 +64,7 @@ impl Order {
         let space = self.0.entry(namespace.to_owned()).or_default();
         if mends {
             space.not_before = None;
-            space.mended |= space.running;
+            space.mended = true;
         }
         let soon = now + GATHER;
         let due = space.not_before.map_or(soon, |time| time.max(soon));
@@ -64,7 +72,7 @@ impl Order {
     }
 
     /// The next namespace whose time has come.
-    fn take(&mut self, now: Instant) -> Option<String> {
+    fn take(&mut self, now: Instant) -> Option<Turn> {
         let (name, space) = self
             .0
             .iter_mut()
@@ -72,7 +80,8 @@ impl Order {
             .min_by_key(|(_, space)| space.due)?;
         space.running = true;
         space.due = None;
-        Some(name.clone())
+        let helps = std::mem::take(&mut space.mended);
+        Some(Turn { namespace: name.clone(), helps })
     }
 
     /// When the next one's time comes.
@@ -88,9 +97,8 @@ impl Order {
     fn ended(&mut self, namespace: &str, ended: Ended, chance: f64, now: Instant) {
         let Some(space) = self.0.get_mut(namespace) else { return };
         space.running = false;
-        let mended = std::mem::take(&mut space.mended);
-        let most = match ended {
-            Ended::Done(again) => {
+        match ended {
+            Ended::Done(again) | Ended::Again(again) | Ended::Refused(again) => {
                 space.failures = 0;
                 space.not_before = None;
                 if let Some(again) = again {
@@ -105,25 +113,17 @@ impl Order {
                 }
                 return;
             }
-            Ended::Again | Ended::Unavailable => UNAVAILABLE_MOST,
-            Ended::Refused => REFUSED_MOST,
-        };
+            Ended::Unavailable => {}
+        }
         space.failures = space.failures.saturating_add(1);
-        let due = now + wait(space.failures, most, chance);
-        if mended {
+        let due = now + pause(space.failures, FIRST, MOST, chance);
+        if space.mended {
             // What was touched meanwhile is due already.
             return;
         }
         space.not_before = Some(due);
         space.due = Some(due);
     }
-}
-
-/// Twice as long after each failure, and between half of that and all of it, so that not all come at once.
-fn wait(failures: u32, most: Duration, chance: f64) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let full = FIRST.saturating_mul(1 << doublings).min(most);
-    full.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
 }
 
 /// The order, shared by those who see what happens and who works it off. It has a place for each namespace that has
@@ -153,7 +153,7 @@ impl Queue {
     }
 
     /// The next namespace whose time has come.
-    pub(crate) fn take(&self) -> Option<String> {
+    pub(crate) fn take(&self) -> Option<Turn> {
         self.order.lock().take(Instant::now())
     }
 
@@ -183,14 +183,13 @@ impl Queue {
     }
 }
 
-/// From 0 to 1. Without randomness all wait the longest.
-fn chance() -> f64 {
-    getrandom::u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn take(order: &mut Order, now: Instant) -> Option<String> {
+        order.take(now).map(|turn| turn.namespace)
+    }
 
     fn at(start: Instant, millis: u64) -> Instant {
         start + Duration::from_millis(millis)
@@ -202,15 +201,15 @@ mod tests {
         for millis in [0, 10, 20] {
             order.touch("a", false, at(start, millis));
         }
-        assert_eq!(order.take(at(start, 49)), None);
-        assert_eq!(order.take(at(start, 50)).as_deref(), Some("a"));
+        assert_eq!(take(&mut order, at(start, 49)), None);
+        assert_eq!(take(&mut order, at(start, 50)).as_deref(), Some("a"));
         order.touch("a", false, at(start, 60));
-        assert_eq!(order.take(at(start, 500)), None, "somebody looks at it");
+        assert_eq!(take(&mut order, at(start, 500)), None, "somebody looks at it");
         assert_eq!(order.next(), None);
         order.ended("a", Ended::Done(None), 0.0, at(start, 600));
-        assert_eq!(order.take(at(start, 600)).as_deref(), Some("a"), "it was touched meanwhile");
+        assert_eq!(take(&mut order, at(start, 600)).as_deref(), Some("a"), "it was touched meanwhile");
         order.ended("a", Ended::Done(None), 0.0, at(start, 700));
-        assert_eq!((order.take(at(start, 10_000)), order.next()), (None, None));
+        assert_eq!((take(&mut order, at(start, 10_000)), order.next()), (None, None));
     }
 
     #[test]
@@ -219,38 +218,49 @@ mod tests {
         order.touch("late", false, at(start, 5));
         order.touch("early", false, start);
         assert_eq!(order.waiting(), 2);
-        assert_eq!(order.take(at(start, 100)).as_deref(), Some("early"));
-        assert_eq!(order.take(at(start, 100)).as_deref(), Some("late"));
+        assert_eq!(take(&mut order, at(start, 100)).as_deref(), Some("early"));
+        assert_eq!(take(&mut order, at(start, 100)).as_deref(), Some("late"));
     }
 
     #[test]
-    fn failures_wait_longer_and_longer_up_to_a_bound() {
-        for (ended, most) in [(Ended::Unavailable, UNAVAILABLE_MOST), (Ended::Refused, REFUSED_MOST)] {
-            let (mut order, start) = (Order::default(), Instant::now());
-            order.touch("a", false, start);
-            let mut now = at(start, 50);
-            let mut waits = Vec::new();
-            for _ in 0..20 {
-                assert!(order.take(now).is_some());
-                order.ended("a", ended, 1.0, now);
-                let next = order.next().unwrap();
-                waits.push(next - now);
-                now = next;
-            }
-            assert_eq!(waits[0], FIRST);
-            assert!(waits.windows(2).all(|pair| pair[1] >= pair[0]), "{waits:?}");
-            assert_eq!(waits[19], most);
+    fn looks_that_nobody_answers_wait_longer_and_longer_up_to_a_bound() {
+        let (mut order, start) = (Order::default(), Instant::now());
+        order.touch("a", false, start);
+        let mut now = at(start, 50);
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            assert!(take(&mut order, now).is_some());
+            order.ended("a", Ended::Unavailable, 1.0, now);
+            let next = order.next().unwrap();
+            waits.push(next - now);
+            now = next;
         }
-        assert_eq!(wait(1, UNAVAILABLE_MOST, 0.0), FIRST / 2);
-        assert_eq!(wait(u32::MAX, REFUSED_MOST, 1.0), REFUSED_MOST);
+        assert_eq!((waits[0], waits[19]), (FIRST, MOST));
+        assert!(waits.windows(2).all(|pair| pair[1] >= pair[0]), "{waits:?}");
+    }
+
+    #[test]
+    fn what_is_refused_keeps_nothing_else_of_the_namespace_waiting() {
+        let (mut order, start) = (Order::default(), Instant::now());
+        order.touch("a", false, start);
+        take(&mut order, at(start, 50));
+        order.ended("a", Ended::Refused(Some(Duration::from_secs(300))), 1.0, at(start, 50));
+        assert_eq!(order.next(), Some(at(start, 300_050)), "the pause of what was refused");
+        order.touch("a", false, at(start, 100));
+        assert_eq!(order.next(), Some(at(start, 150)), "a pod has moved: that is looked at at once");
+        let turn = order.take(at(start, 150)).unwrap();
+        assert!(!turn.helps, "a pod that moves helps nobody who was refused");
+        order.touch("a", true, at(start, 160));
+        order.ended("a", Ended::Refused(None), 1.0, at(start, 200));
+        assert!(order.take(at(start, 210)).unwrap().helps);
     }
 
     #[test]
     fn only_what_may_help_ends_a_wait() {
         let (mut order, start) = (Order::default(), Instant::now());
         order.touch("a", false, start);
-        assert!(order.take(at(start, 50)).is_some());
-        order.ended("a", Ended::Refused, 1.0, at(start, 50));
+        assert!(take(&mut order, at(start, 50)).is_some());
+        order.ended("a", Ended::Unavailable, 1.0, at(start, 50));
         order.touch("a", false, at(start, 100));
         assert_eq!(order.next(), Some(at(start, 550)), "a pod has moved: that helps nobody");
         order.touch("a", true, at(start, 200));
@@ -261,9 +271,9 @@ mod tests {
     fn what_helps_during_a_look_that_fails_is_looked_at_at_once() {
         let (mut order, start) = (Order::default(), Instant::now());
         order.touch("a", false, start);
-        assert!(order.take(at(start, 50)).is_some());
+        assert!(take(&mut order, at(start, 50)).is_some());
         order.touch("a", true, at(start, 60));
-        order.ended("a", Ended::Refused, 1.0, at(start, 200));
+        order.ended("a", Ended::Unavailable, 1.0, at(start, 200));
         assert_eq!(order.next(), Some(at(start, 110)));
     }
 
@@ -271,12 +281,12 @@ mod tests {
     fn a_success_forgets_failures_and_looks_again_when_asked_to() {
         let (mut order, start) = (Order::default(), Instant::now());
         order.touch("a", false, start);
-        order.take(at(start, 50));
+        take(&mut order, at(start, 50));
         order.ended("a", Ended::Unavailable, 1.0, at(start, 50));
-        order.take(at(start, 550));
+        take(&mut order, at(start, 550));
         order.ended("a", Ended::Done(Some(Duration::from_secs(5))), 1.0, at(start, 600));
         assert_eq!(order.next(), Some(at(start, 5_600)));
-        order.take(at(start, 5_600));
+        take(&mut order, at(start, 5_600));
         order.ended("a", Ended::Unavailable, 1.0, at(start, 5_600));
         assert_eq!(order.next(), Some(at(start, 6_100)), "the first wait again");
     }
@@ -285,7 +295,7 @@ mod tests {
     fn namespaces_without_anything_of_ours_are_forgotten() {
         let (mut order, start) = (Order::default(), Instant::now());
         order.touch("a", false, start);
-        order.take(at(start, 50));
+        take(&mut order, at(start, 50));
         order.ended("a", Ended::Empty, 1.0, at(start, 50));
         assert!(order.0.is_empty());
     }

@@ -11,11 +11,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::act::Actor;
+use crate::act::{Actor, Carried};
 use crate::facts::Snapshot;
 use crate::failure::Failure;
 use crate::leader::Leading;
-use crate::queue::{Ended, Queue};
+use crate::queue::{Ended, Queue, Turn};
 use crate::sample::Samples;
 use crate::stats::Stats;
 use crate::watch::Stores;
@@ -50,12 +50,12 @@ impl Reconciler {
         let mut looks = JoinSet::new();
         loop {
             while looks.len() < AT_ONCE
-                && let Some(namespace) = self.queue.take()
+                && let Some(turn) = self.queue.take()
             {
                 let this = Arc::clone(&self);
-                let span = tracing::info_span!("reconcile", namespace);
+                let span = tracing::info_span!("reconcile", namespace = turn.namespace);
                 // Boxed, or each look would be as large as all that it may wait for.
-                looks.spawn(Box::pin(async move { this.look(namespace).await }.instrument(span)));
+                looks.spawn(Box::pin(async move { this.look(turn).await }.instrument(span)));
             }
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -78,53 +78,41 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn look(&self, namespace: String) {
+    async fn look(&self, turn: Turn) {
         let begun = Instant::now();
-        let ended = self.reconcile(&namespace).await;
+        let ended = self.attempt(&turn).await.unwrap_or_else(|failure| {
+            tracing::warn!("{failure}");
+            Ended::Unavailable
+        });
         self.stats.looked(ended, begun.elapsed());
-        self.queue.ended(&namespace, ended);
+        self.queue.ended(&turn.namespace, ended);
     }
 
-    async fn reconcile(&self, namespace: &str) -> Ended {
-        match self.attempt(namespace).await {
-            Ok(ended) => ended,
-            Err(Failure::Conflict { what }) => {
-                tracing::debug!("{}", Failure::Conflict { what });
-                Ended::Again
-            }
-            Err(failure @ Failure::Refused { .. }) => {
-                tracing::warn!("{failure}");
-                Ended::Refused
-            }
-            Err(failure) => {
-                tracing::warn!("{failure}");
-                Ended::Unavailable
-            }
-        }
-    }
-
-    async fn attempt(&self, namespace: &str) -> Result<Ended, Failure> {
+    /// # Errors
+    /// Nobody answers, or what was written before is not seen.
+    async fn attempt(&self, Turn { namespace, helps }: &Turn) -> Result<Ended, Failure> {
+        self.actor.begin(namespace, *helps);
         self.actor.seen(namespace).await?;
         let snapshot = Snapshot::of(namespace, &self.stores);
         if snapshot.is_empty() {
             self.actor.forget(namespace);
             return Ok(Ended::Empty);
         }
-        let wanted = match snapshot.wanted() {
-            Ok(wanted) => wanted,
-            Err(unreadable) => {
-                self.actor.say_unreadable(namespace, &unreadable).await?;
-                // Until somebody changes it.
-                return Ok(Ended::Done(None));
+        let (carried, again) = match snapshot.wanted() {
+            Ok(wanted) => {
+                let connections: BTreeMap<String, i64> = self.samples.of(namespace);
+                let facts = snapshot.facts(&self.operator, connections);
+                let plan = stoker_plan::plan(&wanted, &facts);
+                (self.actor.carry_out(&plan, &snapshot, &facts).await?, plan.again)
             }
+            // Until somebody changes it.
+            Err(unreadable) => (self.actor.say_unreadable(namespace, &unreadable).await?, None),
         };
-        let connections: BTreeMap<String, i64> = self.samples.of(namespace);
-        let facts = snapshot.facts(&self.operator, connections);
-        let plan = stoker_plan::plan(&wanted, &facts);
-        let refusals = self.actor.carry_out(&plan, &snapshot, &facts).await?;
-        for (of, failure) in &refusals {
-            tracing::warn!(resource = %of, "{failure}");
-        }
-        if refusals.is_empty() { Ok(Ended::Done(plan.again)) } else { Ok(Ended::Refused) }
+        let again = [again, self.actor.end(namespace)].into_iter().flatten().min();
+        Ok(match carried {
+            Carried::Out => Ended::Done(again),
+            Carried::ButForChanges => Ended::Again(again),
+            Carried::ButForFailures => Ended::Refused(again),
+        })
     }
 }

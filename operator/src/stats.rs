@@ -71,8 +71,8 @@ impl Stats {
         let index = match ended {
             Ended::Done(_) => 0,
             Ended::Empty => 1,
-            Ended::Again => 2,
-            Ended::Refused => 3,
+            Ended::Again(_) => 2,
+            Ended::Refused(_) => 3,
             Ended::Unavailable => 4,
         };
         count(self.looks.get(index));
@@ -84,7 +84,7 @@ impl Stats {
             Ok(_) => 0,
             Err(Failure::Conflict { .. }) => 1,
             Err(Failure::Refused { .. }) => 2,
-            Err(Failure::Unavailable { .. }) => 3,
+            Err(Failure::Failing { .. } | Failure::Silent { .. } | Failure::Unavailable { .. }) => 3,
             // Nothing was sent.
             Err(Failure::NotLeading) => return,
         };
@@ -185,7 +185,7 @@ mod tests {
 
     fn shown() -> String {
         let stats = Arc::new(Stats::default());
-        stats.looked(Ended::Again, Duration::from_millis(3));
+        stats.looked(Ended::Again(None), Duration::from_millis(3));
         stats.wrote(Verb::Scale, &Err::<(), _>(Failure::Conflict { what: String::new() }));
         stats.wrote(Verb::Scale, &Err::<(), _>(Failure::NotLeading));
         stats.leads(true);

@@ -2,6 +2,7 @@
 //! know something asks the stores; nothing is asked of the API server twice.
 
 mod follow;
+mod noticing;
 mod progress;
 mod slim;
 
@@ -32,6 +33,7 @@ pub(crate) use progress::{Expected, Progress};
 use crate::queue::Queue;
 use crate::stats::Stats;
 use follow::{Follow, follow};
+use noticing::noticing;
 
 /// Objects are listed by so many at once: all of a page are in memory, whole.
 const PAGE: u32 = 50;
@@ -124,9 +126,9 @@ impl Stores {
             policies: watches.of(ours(), slim::metadata, never),
             budgets: watches.of(ours(), slim::metadata, never),
             definitions: scope.monitors.then(|| {
-                let api = Api::all(around.client.clone());
+                let (client, answered) = noticing(around.client.clone());
                 watches.run(
-                    api,
+                    (Api::all(client), answered),
                     config().fields(&format!("metadata.name={MONITORS}")),
                     slim::metadata,
                     always,
@@ -172,8 +174,13 @@ impl Stores {
         })
     }
 
-    /// Returns when all stores have seen all there is, for the first time.
-    pub(crate) async fn whole(&self) {
+    /// Whether it is known of any store that it is behind: something may have happened that is not seen.
+    pub(crate) fn are_behind(&self) -> bool {
+        self.all().iter().any(|progress| progress.borrow().is_behind())
+    }
+
+    /// How far the stores have come from which plans are made.
+    fn all(&self) -> Vec<watch::Receiver<Progress>> {
         let kinds = [
             "Gateway",
             "CoreShard",
@@ -189,6 +196,12 @@ impl Stores {
         ];
         let mut all: Vec<_> = kinds.into_iter().filter_map(|kind| self.progress(kind)).collect();
         all.push(self.pods.progress.clone());
+        all
+    }
+
+    /// Returns when all stores have seen all there is, for the first time.
+    pub(crate) async fn whole(&self) {
+        let mut all = self.all();
         all.extend(self.definitions.as_ref().map(|seen| seen.progress.clone()));
         for mut progress in all {
             if progress.wait_for(Progress::is_whole).await.is_err() {
@@ -225,17 +238,17 @@ impl Watches<'_> {
             + Sync
             + 'static,
     {
-        let client = self.around.client.clone();
+        let (client, answered) = noticing(self.around.client.clone());
         let api = match &self.scope.namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
         };
-        self.run(api, config, slim, mends)
+        self.run((api, answered), config, slim, mends)
     }
 
     fn run<K>(
         &mut self,
-        api: Api<K>,
+        (api, answered): (Api<K>, watch::Receiver<u64>),
         config: watcher::Config,
         slim: fn(&mut K),
         mends: fn(Option<&K>, &K) -> bool,
@@ -260,6 +273,7 @@ impl Watches<'_> {
             store: store.clone(),
             writer,
             progress: sender,
+            answered,
             slim,
             mends,
             around: self.around.clone(),

@@ -23,6 +23,8 @@ pub struct Facts {
     pub connections: BTreeMap<String, i64>,
     /// Whether the cluster knows `ServiceMonitor` of `monitoring.coreos.com/v1`.
     pub service_monitors: bool,
+    /// Something may have happened that is not seen here: nothing is taken away on the strength of it.
+    pub behind: bool,
 }
 
 /// The operator itself.
@@ -56,6 +58,8 @@ pub struct Deployment {
     pub config: Option<String>,
     /// The annotation [`SLOTS_IN_EFFECT`](crate::SLOTS_IN_EFFECT).
     pub slots: Option<SlotRange>,
+    /// The annotation [`PORTS`](crate::PORTS), as it was noted.
+    pub ports: Option<String>,
     /// Whether the annotation [`WHOLE`](crate::WHOLE) is there.
     pub was_whole: bool,
     /// Whether somebody has deleted it.

@@ -34,6 +34,8 @@ pub const CONFIG: &str = "stoker.dev/config";
 pub const SLOTS_IN_EFFECT: &str = "stoker.dev/slots";
 /// An annotation of Deployments of Gateways: all their pods have been ready once.
 pub const WHOLE: &str = "stoker.dev/whole";
+/// An annotation of Deployments of Gateways: through which ports their pods are reached, such as `devices=8883:mqtts`.
+pub const PORTS: &str = "stoker.dev/ports";
 /// An annotation of pods: a digest of what they have from Secrets and read once only.
 pub const CREDENTIALS: &str = "stoker.dev/credentials";
 

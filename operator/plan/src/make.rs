@@ -17,11 +17,15 @@ pub(crate) use service::cores;
 use crate::facts::Facts;
 use crate::names::digest;
 use crate::object::Object;
+use crate::roll::Reach;
 use crate::wanted::{Kind, Resource};
 
 /// What is made of one resource, its Deployment apart: when that changes is decided elsewhere.
 pub(crate) struct Made {
-    pub(crate) around: Vec<Object>,
+    /// `stoker.yaml`
+    text: String,
+    /// For metrics. Another project's kinds are among it: nothing waits for them.
+    pub(crate) scrape: Vec<Object>,
     deployment: Deployment,
     /// Of its pods.
     pub(crate) config: String,
@@ -36,16 +40,21 @@ impl Made {
         let config = format!("{}-{}", of.base(), digest(&text));
         let template = pod::template(of, &config, facts);
         let revision = digest(&template);
-        let mut around =
-            vec![around::service_account(of, facts), around::config_map(of, &config, text, facts)];
-        around.push(network::policy(of, facts));
-        around.push(around::budget(of, facts));
-        around.extend(service::front(of, facts));
-        if facts.service_monitors {
-            around.extend(scrape::objects(of, facts));
-        }
+        let scrape = if facts.service_monitors { scrape::objects(of, facts).into() } else { Vec::new() };
         let deployment = deployment::of(of, &revision, template, facts);
-        Self { around, deployment, config, revision }
+        Self { text, scrape, deployment, config, revision }
+    }
+
+    /// What its pods need beside themselves. `reach` is how a Gateway is reached now.
+    pub(crate) fn around(&self, of: &Resource<'_>, reach: Option<&Reach>, facts: &Facts) -> Vec<Object> {
+        let mut around = vec![
+            around::service_account(of, facts),
+            around::config_map(of, &self.config, self.text.clone(), facts),
+            network::policy(of, reach, facts),
+            around::budget(of, facts),
+        ];
+        around.extend(service::front(of, reach, facts));
+        around
     }
 
     /// What its Deployment is called.
@@ -69,6 +78,10 @@ pub(crate) mod port {
     pub(crate) const CORE: i32 = 7400;
     pub(crate) const PRIVATE: i32 = 9090;
 }
+
+/// Where gateways may listen: how pods name these ports, and their numbers.
+const DOORS: [(&str, i32); 4] =
+    [("mqtt", port::MQTT), ("mqtts", port::MQTTS), ("ws", port::WS), ("wss", port::WSS)];
 
 /// The public ports of a pod: their names and numbers.
 fn ports(of: &Resource<'_>) -> Vec<(&'static str, i32)> {

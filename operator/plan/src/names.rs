@@ -22,6 +22,8 @@ const PART_OF: &str = "app.kubernetes.io/part-of";
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const VERSION: &str = "app.kubernetes.io/version";
 const STOKER: &str = "stoker";
+/// A label of Services by which nobody but who scrapes metrics finds the pods.
+pub(crate) const METRICS: &str = "stoker.dev/metrics";
 
 pub(crate) type Labels = BTreeMap<String, String>;
 

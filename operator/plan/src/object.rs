@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::names::digest;
+use crate::names::{METRICS, digest};
 
 /// An object, whole.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -89,6 +89,17 @@ impl Object {
     #[must_use]
     pub fn name(&self) -> &str {
         self.meta().name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is for whoever scrapes metrics alone: nothing of the platform waits for it.
+    #[must_use]
+    pub fn is_for_metrics(&self) -> bool {
+        let marked = || self.meta().labels.as_ref().is_some_and(|labels| labels.contains_key(METRICS));
+        match self {
+            Self::ServiceMonitor(_) => true,
+            Self::Service(_) => marked(),
+            _ => false,
+        }
     }
 
     /// What it is to be, in ten letters: the same as long as nothing of it changes.

@@ -13,7 +13,8 @@ use crate::wanted::Id;
 /// interrupted makes a new plan of what there is then.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// Objects that are to be as they are here, by server-side apply as [`FIELD_MANAGER`](crate::FIELD_MANAGER).
+    /// Objects that are to be as they are here, by server-side apply as [`FIELD_MANAGER`](crate::FIELD_MANAGER). Those
+    /// for metrics are the last.
     pub apply: Vec<Object>,
     /// Deployments of former revisions that are to have other numbers of pods.
     pub scale: Vec<Scale>,

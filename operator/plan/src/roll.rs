@@ -2,7 +2,10 @@
 
 mod gateway;
 mod leftover;
+mod reach;
 mod steady;
+
+pub(crate) use reach::Reach;
 
 use std::time::Duration;
 
@@ -11,17 +14,38 @@ use crate::check::{self, Refusal};
 use crate::facts::{Deployment, Facts};
 use crate::make::{self, Extra, Made};
 use crate::plan::{Delete, Event, Plan, Scale};
-use crate::status::{self, Standing};
+use crate::status::{self, Progress, Standing};
 use crate::wanted::{Id, Kind, Resource, Spec, Wanted};
 
 /// What is to be done about the Deployments of one resource, and how they stand.
 #[derive(Debug, Default)]
 struct Step {
     extra: Extra,
+    /// Of a Gateway.
+    reach: Option<Reach>,
     scale: Vec<Scale>,
     delete: Vec<Delete>,
     events: Vec<Event>,
     standing: Standing,
+}
+
+/// Said of a Gateway whose former revision could go.
+const HELD: &str = "the newest revision serves; nothing of former revisions is taken away while the operator does not \
+                    see all that happens: see its /readyz";
+
+impl Step {
+    /// What is seen may be out of date: all that is there stays.
+    fn hold(&mut self, current: Option<&Deployment>) {
+        self.extra.least = current.map(|current| current.wanted);
+        if let Progress::Draining(message) = &mut self.standing.progress
+            && !(self.scale.is_empty() && self.delete.is_empty())
+        {
+            HELD.clone_into(message);
+        }
+        self.scale.clear();
+        self.delete.clear();
+        self.events.clear();
+    }
 }
 
 pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
@@ -30,7 +54,7 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
         resources.iter().map(|of| check::refusal(of, &resources, facts)).collect();
     let ranges = ranges(&resources, &refusals, facts);
     let mut plan = Plan { admin_token: admin_token(&resources, facts), ..Plan::default() };
-    let mut shards_applied = false;
+    let (mut shards_applied, mut scrape) = (false, Vec::new());
     for (of, refusal) in resources.iter().zip(&refusals) {
         let slots = (of.id.kind == Kind::CoreShard).then_some(&ranges);
         let range = ranges.given.get(of.id.name.as_str()).copied();
@@ -51,11 +75,15 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
                     _ => steady::step(of, &made, range, &seen),
                 };
                 step.delete.extend(leftover::configs(of, &made, &seen, facts));
+                if facts.behind {
+                    step.hold(seen.iter().copied().find(|there| there.name == made.deployment_name()));
+                }
                 if !of.paused {
                     shards_applied |= of.id.kind == Kind::CoreShard;
                     let deployment = made.deployment(&step.extra);
-                    plan.apply.extend(made.around);
+                    plan.apply.extend(made.around(of, step.reach.as_ref(), facts));
                     plan.apply.push(deployment);
+                    scrape.extend(made.scrape);
                 }
                 step
             }
@@ -78,6 +106,8 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
         // Before the first Deployment that needs it, or its pods would look in vain.
         plan.apply.insert(0, make::cores(&shards, &wanted.namespace, facts));
     }
+    // Last: whatever becomes of it, all else is there.
+    plan.apply.extend(scrape);
     plan
 }
 
@@ -107,9 +137,10 @@ fn ranges<'a>(resources: &'a [Resource<'a>], refusals: &[Option<Refusal>], facts
                 wanted: spec.slots,
                 now: there.and_then(|deployment| deployment.slots),
                 // Without a pod it has gained nothing that anybody else may let go.
-                settled: there.is_some_and(|deployment| {
-                    deployment.wanted > 0 && steady::is_settled(deployment, deployment.wanted)
-                }),
+                settled: !facts.behind
+                    && there.is_some_and(|deployment| {
+                        deployment.wanted > 0 && steady::is_settled(deployment, deployment.wanted)
+                    }),
             })
         })
         .collect();

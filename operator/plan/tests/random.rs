@@ -7,6 +7,7 @@
 mod support;
 
 use proptest::prelude::*;
+use stoker_crds::Listener;
 use stoker_plan::{Deployment, Scale};
 use support::cluster::{Cluster, NOWHERE, Write, writes};
 use support::platform;
@@ -25,6 +26,8 @@ enum Happens {
     Image(u8),
     /// Somebody wants another number of gateways.
     Replicas(i32),
+    /// Somebody wants other listeners.
+    Listeners(usize),
     /// Somebody changes the broker's password.
     Bus(u8),
     /// Somebody takes a Secret away, or brings it back.
@@ -45,6 +48,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => Just(Happens::Restart),
         1 => (0_u8..4).prop_map(Happens::Image),
         1 => (1_i32..4).prop_map(Happens::Replicas),
+        1 => (0_usize..3).prop_map(Happens::Listeners),
         1 => (0_u8..2).prop_map(Happens::Bus),
         1 => any::<bool>().prop_map(Happens::Secret),
         1 => prop_oneof![1 => Just(true), 2 => Just(false)].prop_map(Happens::Pause),
@@ -97,6 +101,7 @@ impl World {
                 gateway.spec.replicas = *replicas;
                 self.least = self.least.min(*replicas);
             }
+            Happens::Listeners(choice) => gateway.spec.listeners = listeners()[*choice].clone(),
             Happens::Bus(number) => {
                 let secret = self.cluster.secrets.entry("bus".to_owned()).or_default();
                 secret.digests.insert("url".to_owned(), number.to_string());
@@ -129,13 +134,17 @@ impl World {
         }
     }
 
-    /// Once a revision was whole, the ready pods of one are always there.
+    /// Once a revision was whole, the ready pods of one are always there, and a port of the Service leads to them.
     fn look(&mut self) {
         let revisions = self.cluster.revisions();
         self.was_whole |= revisions.iter().any(|of| of.wanted > 0 && of.ready >= of.wanted);
         if self.was_whole && !self.deaths {
             let most = revisions.iter().map(|of| of.ready).max().unwrap_or(0);
             assert!(most >= self.least, "{most} gateways of one revision serve: {revisions:#?}");
+            let ports = self.cluster.doors();
+            let reached = |of: &Deployment| doors(of).any(|door| ports.contains(door));
+            let reached = revisions.iter().filter(|of| of.ready >= self.least).any(reached);
+            assert!(reached, "the Service leads to {ports:?}: {revisions:#?}");
         }
     }
 
@@ -154,6 +163,24 @@ impl World {
             self.look();
         }
     }
+}
+
+/// The same port of the address for two protocols, and others.
+fn listeners() -> [Vec<Listener>; 3] {
+    let of = |all: &[(&str, &str, i32)]| {
+        let listener = |(name, protocol, port): &(&str, &str, i32)| serde_json::json!({"name": name, "protocol": protocol, "port": port});
+        serde_json::from_value(all.iter().map(listener).collect()).unwrap()
+    };
+    [
+        of(&[("mqtt", "Mqtt", 1883)]),
+        of(&[("mqtt", "Ws", 1883)]),
+        of(&[("web", "Ws", 80), ("mqtt", "Mqtt", 1884)]),
+    ]
+}
+
+/// What its pods serve.
+fn doors(of: &Deployment) -> impl Iterator<Item = &str> {
+    of.ports.as_deref().unwrap_or_default().split(',').filter_map(|port| port.rsplit(':').next())
 }
 
 /// A revision may go when another one is wholly ready, or when it holds no device and never was whole.

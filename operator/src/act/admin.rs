@@ -8,9 +8,9 @@ use kube::Resource;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 use stoker_crds::Portal;
-use stoker_plan::{ADMIN_SECRET, FIELD_MANAGER, Id, Kind, MANAGED_BY, Plan};
+use stoker_plan::{ADMIN_SECRET, FIELD_MANAGER, Kind, MANAGED_BY, Plan};
 
-use super::{Actor, Refusals};
+use super::{Actor, Course};
 use crate::facts::Snapshot;
 use crate::failure::Failure;
 use crate::stats::Verb;
@@ -64,33 +64,29 @@ impl Actor {
         &self,
         plan: &Plan,
         snapshot: &Snapshot,
-        refusals: &mut Refusals,
+        course: &mut Course,
     ) -> Result<(), Failure> {
         let there =
             snapshot.secrets.iter().find(|secret| secret.metadata.name.as_deref() == Some(ADMIN_SECRET));
         let owners = owners(snapshot);
-        let done = match there {
-            Some(there) if plan.admin_token => self.add_token(snapshot, there).await,
-            Some(there) if owners_differ(there, &owners) => {
-                let change = json!({"metadata": {"ownerReferences": owners}});
-                self.change(snapshot, there, change).await
-            }
-            None if plan.admin_token => self.make(snapshot, owners).await,
-            Some(_) | None => Ok(()),
-        };
-        match done {
-            Err(refused @ Failure::Refused { .. }) => {
-                let of = plan.status.iter().map(|standing| &standing.of);
-                for portal in of.filter(|of: &&Id| of.kind == Kind::Portal) {
-                    refusals.entry(portal.clone()).or_insert_with(|| refused.clone());
+        let what = format!("keep Secret {ADMIN_SECRET}");
+        let write = async {
+            match there {
+                Some(there) if plan.admin_token => self.add_token(snapshot, there).await,
+                Some(there) if owners_differ(there, &owners) => {
+                    let change = json!({"metadata": {"ownerReferences": owners}});
+                    self.change(snapshot, there, change).await
                 }
-                Ok(())
+                None if plan.admin_token => self.make_secret(snapshot, owners).await,
+                Some(_) | None => Ok(()),
             }
-            done => done,
-        }
+        };
+        let done = self.tried(&snapshot.namespace, &what, "", write).await;
+        let of = plan.status.iter().map(|standing| &standing.of);
+        course.settle(done, of.filter(|of| of.kind == Kind::Portal))
     }
 
-    async fn make(&self, snapshot: &Snapshot, owners: Vec<OwnerReference>) -> Result<(), Failure> {
+    async fn make_secret(&self, snapshot: &Snapshot, owners: Vec<OwnerReference>) -> Result<(), Failure> {
         let what = format!("make Secret {ADMIN_SECRET}");
         let secret: Secret = serde_json::from_value(json!({
             "metadata": {

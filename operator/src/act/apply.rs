@@ -7,7 +7,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use stoker_plan::{FIELD_MANAGER, Id, MANAGED_BY, Object, Plan};
 
-use super::{Actor, Refusals, answered};
+use super::{Actor, Course, answered};
 use crate::facts::Snapshot;
 use crate::failure::Failure;
 use crate::stats::Verb;
@@ -120,29 +120,27 @@ fn may_be_taken(wanted: &ObjectMeta, there: &ObjectMeta) -> Result<(), String> {
 }
 
 impl Actor {
-    /// Applies what is not as it is to be, in order.
+    /// Applies what is not as it is to be, in order. Pods wait until all else of their resource is there.
     pub(super) async fn apply_all(
         &self,
         plan: &Plan,
         snapshot: &Snapshot,
-        refusals: &mut Refusals,
+        course: &mut Course,
     ) -> Result<(), Failure> {
         let namespace = snapshot.namespace.as_str();
         let planned = plan.apply.iter().map(key).collect();
         self.memory.lock().applied.keep(namespace, &planned);
         for object in &plan.apply {
             let owners: Vec<&Id> = owners(object, plan).collect();
-            if owners.iter().any(|owner| refusals.contains_key(*owner)) {
+            let waits = matches!(object, Object::Deployment(_));
+            if waits && owners.iter().any(|owner| course.failed(owner).is_some()) {
                 continue;
             }
-            match self.apply(namespace, object).await {
-                Ok(()) => {}
-                Err(refused @ Failure::Refused { .. }) => {
-                    for owner in owners {
-                        refusals.entry(owner.clone()).or_insert_with(|| refused.clone());
-                    }
-                }
-                Err(failure) => return Err(failure),
+            let done = self.apply(namespace, object).await;
+            if object.is_for_metrics() {
+                course.settle_aside(done, owners)?;
+            } else {
+                course.settle(done, owners)?;
             }
         }
         Ok(())
@@ -155,25 +153,37 @@ impl Actor {
             return Ok(());
         }
         let what = format!("apply {} {}", object.kind(), object.name());
+        let write = self.write_applied(namespace, object, &what, &digest, seen);
+        self.tried(namespace, &what, &digest, write).await
+    }
+
+    async fn write_applied(
+        &self,
+        namespace: &str,
+        object: &Object,
+        what: &str,
+        digest: &str,
+        seen: Option<ObjectMeta>,
+    ) -> Result<(), Failure> {
         let api = api(self, namespace, object);
         let there = match seen {
             Some(seen) => Some(seen),
-            None => self.asked(&api, &what, object.name()).await?,
+            None => self.asked(&api, what, object.name()).await?,
         };
         if let Some(there) = &there
             && let Err(why) = may_be_taken(object.meta(), there)
         {
-            return Err(Failure::Refused { what, why, missing: false });
+            return Err(Failure::Refused { what: what.to_owned(), why, missing: false });
         }
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(object);
         let call = api.patch_metadata(object.name(), &parameters, &patch);
-        let now = self.write(Verb::Apply, &what, call).await?.metadata;
+        let now = self.write(Verb::Apply, what, call).await?.metadata;
         if there.is_none_or(|there| there.resource_version != now.resource_version) {
             tracing::info!(namespace, kind = object.kind(), name = object.name(), "applied");
         }
         self.expect(namespace, object.kind(), now.resource_version.as_deref());
-        self.memory.lock().applied.note(namespace, object, digest, &now);
+        self.memory.lock().applied.note(namespace, object, digest.to_owned(), &now);
         Ok(())
     }
 

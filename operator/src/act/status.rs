@@ -12,39 +12,58 @@ use serde_json::{Value, json};
 use stoker_crds::{CoreShard, GROUP, Gateway, GatewayStatus, Notifier, Portal, READY, Status, VERSION};
 use stoker_plan::{Event, FIELD_MANAGER, Id, Kind, Plan, Said, Standing};
 
-use super::{Actor, Refusals, answered};
+use super::{Actor, Carried, Course, answered};
 use crate::facts::{Snapshot, Unreadable};
 use crate::failure::Failure;
 use crate::stats::Verb;
 
-/// The reason of a resource of which the API server refuses what it is to become.
+/// The reason of a resource of which the API server refuses what it is to become …
 const REFUSED: &str = "WriteRefused";
+/// … and of one that it fails to take, or a webhook that it asks.
+const FAILED: &str = "WriteFailed";
+/// The reason of a resource that is ready.
+const AS_WISHED: &str = "AsWished";
 /// The reason of a resource that this version does not understand.
 const UNREADABLE: &str = "NotUnderstood";
 /// What is told of the API server's words.
 const MESSAGE_MOST: usize = 900;
 
 impl Actor {
-    /// Writes each status that has changed, and tells people of it.
+    /// Writes each status that has changed, and tells people of it; also when something else was not done.
     pub(super) async fn say_all(
         &self,
         plan: &Plan,
         snapshot: &Snapshot,
-        refusals: &mut Refusals,
+        course: &mut Course,
     ) -> Result<(), Failure> {
         let namespace = snapshot.namespace.as_str();
         let now = Time(whole_second(Timestamp::now()));
-        for standing in &plan.status {
-            let before = before(&standing.of, snapshot);
-            let refusal = refusals.get(&standing.of);
-            let standing = refusal.map_or_else(|| standing.clone(), |why| refused(standing, why));
+        for planned in &plan.status {
+            let failed = course.failed(&planned.of).cloned();
+            // It is looked at again at once, and said of what is there then.
+            if let Some(Failure::Conflict { .. }) = failed {
+                continue;
+            }
+            let before = before(&planned.of, snapshot);
+            let lacking = course.lacking(&planned.of).filter(|_| failed.is_none() && is_ready(planned));
+            let (standing, why) = match (&failed, lacking) {
+                (Some(why), _) => (refused(planned, why), Some(why)),
+                (None, Some(why)) => (lacks(planned, why), Some(why)),
+                (None, None) => (planned.clone(), None),
+            };
+            let is_new = why.is_some_and(|why| reason(before.as_ref()) != Some(word(why)));
             let after = written(&standing, before.as_ref(), &now);
-            let is_new = refusal.is_some() && reason(before.as_ref()) != Some(REFUSED);
+            let mut is_said = true;
             if before.as_ref() != Some(&after) {
                 let said = self.say(namespace, &standing.of, &after).await;
-                super::settle(said, Some(&standing.of), refusals)?;
+                is_said = said.is_ok();
+                course.settle(said, [&standing.of])?;
             }
-            if is_new && let Some(said) = standing.conditions.iter().find(|said| said.kind == READY) {
+            // Else it is told when it can be said, and not each time that this is tried.
+            if is_new
+                && is_said
+                && let Some(said) = standing.conditions.iter().find(|said| said.kind == READY)
+            {
                 let event = Event {
                     about: standing.of.clone(),
                     warning: true,
@@ -56,7 +75,9 @@ impl Actor {
         }
         for event in &plan.events {
             // What would have been said is not so.
-            if !refusals.contains_key(&event.about) {
+            let unsaid = course.failed(&event.about).is_some()
+                || (event.reason == AS_WISHED && course.lacking(&event.about).is_some());
+            if !unsaid {
                 self.tell(namespace, event).await;
             }
         }
@@ -66,8 +87,13 @@ impl Actor {
     /// Says of resources of another version that they are not understood, once for each change of theirs.
     ///
     /// # Errors
-    /// The first that cannot be said.
-    pub(crate) async fn say_unreadable(&self, namespace: &str, all: &[Unreadable]) -> Result<(), Failure> {
+    /// Nobody answers, or another process leads.
+    pub(crate) async fn say_unreadable(
+        &self,
+        namespace: &str,
+        all: &[Unreadable],
+    ) -> Result<Carried, Failure> {
+        let mut course = Course::default();
         for Unreadable { of, generation, why } in all {
             if self.memory.lock().told.get(&of.uid) == Some(generation) {
                 continue;
@@ -84,7 +110,11 @@ impl Actor {
                 "observedGeneration": generation,
                 "lastTransitionTime": Time(whole_second(Timestamp::now())),
             });
-            self.say(namespace, of, &json!({"conditions": [condition]})).await?;
+            let said = self.say(namespace, of, &json!({"conditions": [condition]})).await;
+            course.settle(said, [of])?;
+            if course.failed(of).is_some() {
+                continue;
+            }
             let event = Event { about: of.clone(), warning: true, reason: UNREADABLE, message };
             self.tell(namespace, &event).await;
             let mut memory = self.memory.lock();
@@ -94,7 +124,7 @@ impl Actor {
             }
             memory.told.insert(of.uid.clone(), *generation);
         }
-        Ok(())
+        Ok(course.carried())
     }
 
     async fn say(&self, namespace: &str, of: &Id, status: &Value) -> Result<(), Failure> {
@@ -122,11 +152,14 @@ impl Actor {
             "status": status,
         }));
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let call = api.patch_status(&of.name, &parameters, &patch);
         let what = format!("write the status of {of}");
-        let now = self.write(Verb::Status, &what, call).await.map_err(Failure::gone_is_changed)?;
-        self.expect(namespace, of.kind.name(), now.metadata.resource_version.as_deref());
-        Ok(())
+        self.tried(namespace, &what, "", async {
+            let call = api.patch_status(&of.name, &parameters, &patch);
+            let now = self.write(Verb::Status, &what, call).await.map_err(Failure::gone_is_changed)?;
+            self.expect(namespace, of.kind.name(), now.metadata.resource_version.as_deref());
+            Ok(())
+        })
+        .await
     }
 
     /// Tells people. That it fails changes nothing of what is told.
@@ -212,7 +245,28 @@ fn reason(before: Option<&Value>) -> Option<&str> {
     all.iter().find(|said| said["type"] == READY)?["reason"].as_str()
 }
 
-/// As it stands when something of it was refused: what was there before goes on.
+/// In one word.
+fn word(why: &Failure) -> &'static str {
+    if matches!(why, Failure::Refused { .. }) { REFUSED } else { FAILED }
+}
+
+fn is_ready(standing: &Standing) -> bool {
+    standing.conditions.iter().any(|said| said.kind == READY && said.is)
+}
+
+/// As it stands when only that was not taken which nothing depends on: all goes on, and it is not as it is wished.
+fn lacks(standing: &Standing, why: &Failure) -> Standing {
+    let mut standing = standing.clone();
+    let message = cut(&format!(
+        "{why}; all else is there and goes on. Mend what the message names in the cluster; it is tried again"
+    ));
+    for said in standing.conditions.iter_mut().filter(|said| said.kind == READY) {
+        *said = Said { kind: said.kind, is: false, reason: word(why), message: message.clone() };
+    }
+    standing
+}
+
+/// As it stands when something of it was not taken: what was there before goes on.
 fn refused(standing: &Standing, why: &Failure) -> Standing {
     let message = cut(&format!(
         "{why}; what runs stays as it is. Mend what the message names, by the spec or in the cluster; it is tried again"
@@ -220,7 +274,7 @@ fn refused(standing: &Standing, why: &Failure) -> Standing {
     let mut standing = standing.clone();
     for said in &mut standing.conditions {
         if said.kind == READY || said.kind == "Progressing" {
-            *said = Said { kind: said.kind, is: false, reason: REFUSED, message: message.clone() };
+            *said = Said { kind: said.kind, is: false, reason: word(why), message: message.clone() };
         }
     }
     standing
@@ -279,6 +333,12 @@ mod tests {
             told.conditions[0].message.starts_with("failed to apply Deployment edge-1: exceeded quota; ")
         );
         assert_eq!(told.replicas, 2);
+        let why =
+            Failure::Failing { what: "apply Deployment edge-1".to_owned(), why: "no webhook".to_owned() };
+        assert_eq!(refused(&standing(true), &why).conditions[0].reason, FAILED);
+        let told = lacks(&standing(true), &why);
+        let reasons: Vec<_> = told.conditions.iter().map(|said| said.reason).collect();
+        assert_eq!(reasons, [FAILED, "Planned", "Settled"]);
     }
 
     #[test]

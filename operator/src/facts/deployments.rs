@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 use k8s_openapi::api::core::v1::Pod;
 use stoker_crds::SlotRange;
-use stoker_plan::{self as plan, CONFIG, REVISION, SLOTS_IN_EFFECT, WHOLE, Wait};
+use stoker_plan::{self as plan, CONFIG, PORTS, REVISION, SLOTS_IN_EFFECT, WHOLE, Wait};
 
 use super::owner;
 use super::pods::{self, Life};
@@ -47,6 +47,7 @@ fn fact(deployment: &Deployment, of: &[&Pod]) -> plan::Deployment {
         revision: meta.labels.as_ref().and_then(|labels| labels.get(REVISION)).cloned(),
         config: note(CONFIG),
         slots: note(SLOTS_IN_EFFECT).as_deref().and_then(range),
+        ports: note(PORTS),
         was_whole: note(WHOLE).is_some(),
         deleting: meta.deletion_timestamp.is_some(),
         observed: status.observed_generation.is_some() && status.observed_generation >= meta.generation,
@@ -106,7 +107,7 @@ mod tests {
                 "metadata": {
                     "name": "shard-core", "generation": 3, "resourceVersion": "77",
                     "labels": {REVISION: "0a"},
-                    "annotations": {CONFIG: "shard-core-1b", SLOTS_IN_EFFECT: "0-127"},
+                    "annotations": {CONFIG: "shard-core-1b", SLOTS_IN_EFFECT: "0-127", PORTS: "mqtt=1883:mqtt"},
                     "ownerReferences": [{"apiVersion": "stoker.dev/v1alpha1", "kind": "CoreShard", "name": "shard",
                         "uid": "1", "controller": true}],
                 },
@@ -152,6 +153,7 @@ mod tests {
         assert_eq!((of.name.as_str(), of.resource_version.as_str()), ("shard-core", "77"));
         assert_eq!(of.revision.as_deref(), Some("0a"));
         assert_eq!(of.config.as_deref(), Some("shard-core-1b"));
+        assert_eq!(of.ports.as_deref(), Some("mqtt=1883:mqtt"));
         assert_eq!(of.slots, Some(SlotRange { first: 0, last: 127 }));
         assert!(of.observed && !of.was_whole && !of.deleting && !of.overdue);
         assert_eq!((of.wanted, of.there, of.updated), (3, 2, 2));

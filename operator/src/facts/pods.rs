@@ -69,7 +69,7 @@ pub(super) fn wait(pod: &Pod) -> Option<Wait> {
     if !matches!(life(pod), Life::Waiting | Life::Running) {
         return None;
     }
-    unscheduled(pod).or_else(|| containers(pod).iter().find_map(held_up))
+    unscheduled(pod).or_else(|| containers(pod).iter().find_map(|container| held_up(pod, container)))
 }
 
 fn unscheduled(pod: &Pod) -> Option<Wait> {
@@ -79,7 +79,7 @@ fn unscheduled(pod: &Pod) -> Option<Wait> {
     Some(Wait { reason, message: said.message.clone().unwrap_or_default(), pods: 1 })
 }
 
-fn held_up(container: &ContainerStatus) -> Option<Wait> {
+fn held_up(pod: &Pod, container: &ContainerStatus) -> Option<Wait> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
         let reason = waiting.reason.as_deref().unwrap_or_default();
@@ -92,7 +92,18 @@ fn held_up(container: &ContainerStatus) -> Option<Wait> {
         return Some(told(reason, waiting.message.as_deref()));
     }
     // Between two crashes it runs for a moment: that is no progress.
-    if container.restart_count >= CRASHES { crash(container) } else { None }
+    let crashes = container.restart_count >= CRASHES && !was_ready_since(pod, container);
+    crashes.then(|| crash(container)).flatten()
+}
+
+/// Whether it has been ready since its process began: then it is another matter why it is not so now.
+fn was_ready_since(pod: &Pod, container: &ContainerStatus) -> bool {
+    let began = container.state.as_ref().and_then(|state| state.running.as_ref()?.started_at.as_ref());
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let ready = conditions.and_then(|all| all.iter().find(|of| of.type_ == "Ready"));
+    let ended = ready.and_then(|ready| ready.last_transition_time.as_ref());
+    // It ceases to be ready when the process ends, before that begins anew; or else while it runs.
+    began.zip(ended).is_some_and(|(began, ended)| ended.0 > began.0)
 }
 
 fn told(reason: &str, message: Option<&str>) -> Wait {
@@ -204,6 +215,23 @@ mod tests {
         assert_eq!(wait(&pod(&container(&json!({"running": {}}), 4, &last))), crashed);
         assert_eq!(wait(&pod(&container(&json!({"running": {}}), 1, &last))), None, "once is an accident");
         assert_eq!(wait(&pod(&container(&last, 4, &json!({})))), crashed);
+    }
+
+    #[test]
+    fn restarts_before_it_was_ready_are_over() {
+        let last = json!({"terminated": {"exitCode": 1}});
+        let at = |minute: u32| format!("2026-01-01T00:{minute:02}:00Z");
+        let of = |ready: &str, since: u32| {
+            let mut status = container(&json!({"running": {"startedAt": at(10)}}), 7, &last);
+            status["conditions"] =
+                json!([{"type": "Ready", "status": ready, "lastTransitionTime": at(since)}]);
+            pod(&status)
+        };
+        let crashed = Some(told("CrashLoopBackOff", Some("exit code 1")));
+        assert_eq!(wait(&of("False", 9)), crashed, "it ended, and was not ready since");
+        assert_eq!(wait(&of("False", 10)), crashed, "it ended, and began again in the same second");
+        assert_eq!(wait(&of("True", 11)), None);
+        assert_eq!(wait(&of("False", 30)), None, "it ran for long, and is busy with something else");
     }
 
     #[test]

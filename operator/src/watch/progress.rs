@@ -11,6 +11,8 @@ pub(crate) struct Progress {
     begun: u64,
     /// The last of these that is whole.
     whole: u64,
+    /// The watch has failed, and does not go on yet: what happens now is not seen.
+    lapsed: bool,
 }
 
 /// What a store is to have seen.
@@ -47,6 +49,21 @@ impl Progress {
     /// Whether all there is was seen once.
     pub(crate) fn is_whole(&self) -> bool {
         self.whole > 0
+    }
+
+    /// The watch has failed.
+    pub(crate) fn lapses(&mut self) {
+        self.lapsed = true;
+    }
+
+    /// It goes on, from where it had come.
+    pub(crate) fn goes_on(&mut self) {
+        self.lapsed = false;
+    }
+
+    /// Whether it is known that something may have happened that is not seen.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.lapsed
     }
 
     /// What was answered to a write now; none when versions are no numbers, and so cannot be compared.

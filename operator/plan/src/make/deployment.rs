@@ -11,13 +11,16 @@ use crate::check::slots;
 use crate::facts::Facts;
 use crate::names::{Labels, matching, meta, selector};
 use crate::wanted::{Kind, Resource};
-use crate::{CONFIG, REVISION, SLOTS_IN_EFFECT, WHOLE};
+use crate::{CONFIG, PORTS, REVISION, SLOTS_IN_EFFECT, WHOLE};
 
 /// What is noted on a Deployment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extra {
     pub(crate) slots: Option<SlotRange>,
+    pub(crate) ports: Option<String>,
     pub(crate) whole: bool,
+    /// Not fewer pods than these.
+    pub(crate) least: Option<i32>,
 }
 
 impl Extra {
@@ -26,10 +29,16 @@ impl Extra {
         if let Some(range) = self.slots {
             notes.insert(SLOTS_IN_EFFECT.to_owned(), slots::text(range));
         }
+        if let Some(ports) = &self.ports {
+            notes.insert(PORTS.to_owned(), ports.clone());
+        }
         if self.whole {
             notes.insert(WHOLE.to_owned(), "true".to_owned());
         }
         deployment.metadata.annotations = Some(notes);
+        if let (Some(least), Some(spec)) = (self.least, &mut deployment.spec) {
+            spec.replicas = spec.replicas.max(Some(least));
+        }
         deployment
     }
 }

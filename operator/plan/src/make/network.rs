@@ -7,17 +7,18 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{CALLERS, port, ports};
+use super::{CALLERS, DOORS, port, ports};
 use crate::facts::Facts;
 use crate::names::{matching, meta, pods_of, selector};
 use crate::object::Object;
+use crate::roll::Reach;
 use crate::wanted::{Kind, Resource};
 
 fn tcp(port: i32) -> NetworkPolicyPort {
     NetworkPolicyPort { port: Some(IntOrString::Int(port)), protocol: Some("TCP".to_owned()), end_port: None }
 }
 
-pub(super) fn policy(of: &Resource<'_>, facts: &Facts) -> Object {
+pub(super) fn policy(of: &Resource<'_>, reach: Option<&Reach>, facts: &Facts) -> Object {
     // Anybody, for devices and people.
     let from = (of.id.kind == Kind::CoreShard).then(|| {
         let callers = CALLERS.map(|kind| NetworkPolicyPeer {
@@ -26,7 +27,13 @@ pub(super) fn policy(of: &Resource<'_>, facts: &Facts) -> Object {
         });
         callers.to_vec()
     });
-    let public: Vec<NetworkPolicyPort> = ports(of).into_iter().map(|(_, port)| tcp(port)).collect();
+    let public: Vec<NetworkPolicyPort> = match reach {
+        // Pods of a former revision are found by it, too.
+        Some(reach) => {
+            DOORS.iter().filter(|(door, _)| reach.doors.contains(door)).map(|(_, port)| tcp(*port)).collect()
+        }
+        None => ports(of).into_iter().map(|(_, port)| tcp(port)).collect(),
+    };
     let mut ingress = Vec::new();
     if !public.is_empty() {
         ingress.push(NetworkPolicyIngressRule { from, ports: Some(public) });

@@ -6,12 +6,9 @@ use serde_json::json;
 
 use super::port;
 use crate::facts::Facts;
-use crate::names::{meta, selector};
+use crate::names::{METRICS, meta, selector};
 use crate::object::{Object, ServiceMonitor};
 use crate::wanted::Resource;
-
-/// Tells this Service from the others of the resource.
-const METRICS: &str = "stoker.dev/metrics";
 
 pub(super) fn objects(of: &Resource<'_>, facts: &Facts) -> [Object; 2] {
     let name = format!("{}-metrics", of.base());

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use stoker_crds::{GatewaySpec, Protocol, ServiceType, TrafficPolicy};
+use stoker_crds::{GatewaySpec, ServiceType, TrafficPolicy};
 
 use super::port;
 use crate::facts::Facts;
 use crate::names::{meta, pods_of, selector, shared_meta};
 use crate::object::Object;
+use crate::roll::Reach;
 use crate::wanted::{Kind, Resource, Spec};
 
 /// The Service in front of a Gateway or a Portal. It selects the pods of all revisions.
-pub(super) fn front(of: &Resource<'_>, facts: &Facts) -> Option<Object> {
+pub(super) fn front(of: &Resource<'_>, reach: Option<&Reach>, facts: &Facts) -> Option<Object> {
     let spec = match of.spec {
-        Spec::Gateway(spec) => gateway(spec),
+        Spec::Gateway(spec) => gateway(spec, reach),
         Spec::Portal(_) => ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
             ports: Some(vec![named("http", 80, "http")]),
@@ -42,16 +43,9 @@ fn named(name: &str, port: i32, target: &str) -> ServicePort {
     }
 }
 
-fn gateway(spec: &GatewaySpec) -> ServiceSpec {
-    let ports = spec.listeners.iter().map(|listener| {
-        let target = match listener.protocol {
-            Protocol::Mqtt => "mqtt",
-            Protocol::Mqtts => "mqtts",
-            Protocol::Ws => "ws",
-            Protocol::Wss => "wss",
-        };
-        named(&listener.name, listener.port, target)
-    });
+fn gateway(spec: &GatewaySpec, reach: Option<&Reach>) -> ServiceSpec {
+    let ports = reach.into_iter().flat_map(|reach| &reach.ports);
+    let ports = ports.map(|port| named(&port.name, port.number, port.door));
     let kind = match spec.service.kind {
         ServiceType::LoadBalancer => "LoadBalancer",
         ServiceType::NodePort => "NodePort",

@@ -2,12 +2,12 @@
 //! it is ready the old one is scaled to zero at once. Its pods let their devices go, and each device lands on the new
 //! revision: it is moved once.
 
-use super::Step;
+use super::{Step, reach};
 use crate::facts::Deployment;
 use crate::make::{Extra, Made};
 use crate::plan::{Deletable, Delete, Event, Scale};
 use crate::status::{Progress, Standing, stuck};
-use crate::wanted::Resource;
+use crate::wanted::{Resource, Spec};
 
 /// Whether all of `replicas` pods are ready.
 fn is_whole(of: &Deployment, replicas: i32) -> bool {
@@ -15,7 +15,7 @@ fn is_whole(of: &Deployment, replicas: i32) -> bool {
 }
 
 /// Whether nothing of it is left.
-fn is_gone(of: &Deployment) -> bool {
+pub(super) fn is_gone(of: &Deployment) -> bool {
     of.observed && of.wanted == 0 && of.there == 0 && of.running == 0 && of.terminating == 0
 }
 
@@ -31,7 +31,11 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, seen: &[&Deployment]) -> Step
         seen.iter().copied().filter(|there| there.name != made.deployment_name()).collect();
     let whole = current.is_some_and(|current| is_whole(current, of.replicas));
     let was_whole = current.is_some_and(|current| current.was_whole);
-    let mut step = Step { extra: Extra { slots: None, whole: whole || was_whole }, ..Step::default() };
+    let mut step = Step { extra: Extra { whole: whole || was_whole, ..Extra::default() }, ..Step::default() };
+    if let Spec::Gateway(spec) = of.spec {
+        step.extra.ports = Some(reach::noted(spec));
+        step.reach = Some(reach::of(spec, whole, &former));
+    }
     for old in &former {
         if old.deleting {
             continue;

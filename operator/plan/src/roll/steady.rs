@@ -33,7 +33,7 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, range: Option<SlotRange>, see
         progress,
         ..Standing::default()
     };
-    Step { extra: Extra { slots: range, whole: false }, standing, ..Step::default() }
+    Step { extra: Extra { slots: range, ..Extra::default() }, standing, ..Step::default() }
 }
 
 fn on_its_way(there: &Deployment, replicas: i32) -> Progress {

@@ -34,7 +34,7 @@ pub(crate) fn stuck(of: &Deployment, serving: Option<&str>) -> Option<Progress> 
             "NotReadyInTime",
             format!(
                 "{} of {} pods of {} are ready, and the others have taken too long: see what they wait for by \
-                 `kubectl logs deployment/{}`{keeps}",
+                 `kubectl logs deployment/{}`, and mend it or change the spec back{keeps}",
                 of.ready, of.wanted, of.name, of.name
             ),
         ),

@@ -1,6 +1,9 @@
 //! A Gateway that becomes another one.
 
-use crate::support::cluster::{Cluster, NOWHERE};
+use serde_json::json;
+use stoker_plan::Object;
+
+use crate::support::cluster::{Cluster, NOWHERE, STALLED};
 use crate::support::platform;
 use crate::support::scene::Scene;
 
@@ -163,5 +166,91 @@ fn a_secret_that_goes_missing_takes_nothing_down() {
     scene.step("it is back with a wrong key");
     scene.cluster.secrets.insert("bus".to_owned(), bus);
     scene.step("it is back as it was");
+    scene.end();
+}
+
+#[test]
+fn nothing_is_taken_away_on_what_may_be_out_of_date() {
+    let mut scene = scene("behind");
+    image(&mut scene, "stoker:2");
+    scene.cluster.wanted.notifiers[0].spec.webhook.allow.clear();
+    scene.step("another image is wished, and another configuration of the Notifier");
+    scene.cluster.settle();
+    scene.cluster.behind = true;
+    scene.cluster.wanted.portals[0].spec.replicas = 0;
+    scene.step("all are ready, a watch has failed, and no portal is wished: all that runs stays");
+    scene.step("later");
+    scene.cluster.behind = false;
+    scene.step("it goes on");
+    scene.cluster.settle();
+    scene.step("the old ones have ended");
+    scene.end();
+}
+
+/// The ports at the address and in the pods, and those that may be reached.
+fn ports(scene: &mut Scene) {
+    let object = |kind: &'static str| &scene.cluster.objects[&(kind, "edge-gateway".to_owned())];
+    let Object::Service(service) = object("Service") else { panic!("no Service") };
+    let at_address = service.spec.as_ref().unwrap().ports.iter().flatten().map(|port| {
+        let target = serde_json::to_value(&port.target_port).unwrap();
+        format!("{}: {} to {}", port.name.as_ref().unwrap(), port.port, target.as_str().unwrap())
+    });
+    let Object::NetworkPolicy(policy) = object("NetworkPolicy") else { panic!("no NetworkPolicy") };
+    let rules = serde_json::to_value(policy.spec.as_ref().unwrap().ingress.as_ref().unwrap()).unwrap();
+    let open: Vec<i64> =
+        rules[0]["ports"].as_array().unwrap().iter().filter_map(|port| port["port"].as_i64()).collect();
+    let seen = json!({"service": at_address.collect::<Vec<_>>(), "pods": open});
+    scene.document(&seen);
+}
+
+#[test]
+fn ports_lead_to_where_they_are_served_while_it_rolls() {
+    let mut scene = scene("listeners-change");
+    ports(&mut scene);
+    let listener = |name: &str, protocol: &str, port: i32, secret: Option<&str>| {
+        let of = json!({"name": name, "protocol": protocol, "port": port, "tlsSecretName": secret});
+        serde_json::from_value(of).unwrap()
+    };
+    let before = scene.cluster.wanted.gateways[0].spec.listeners.clone();
+    scene.cluster.wanted.gateways[0].spec.listeners[0].port = 1884;
+    scene.step("another port of a protocol that all pods speak: at once");
+    ports(&mut scene);
+    scene.cluster.wanted.gateways[0].spec.listeners = vec![
+        listener("mqtt", "Ws", 1884, None),
+        listener("mqtts", "Mqtts", 443, Some("devices-tls")),
+        listener("web", "Wss", 8084, Some("devices-tls")),
+    ];
+    scene.step("other protocols: the old ports stay, and the new ones are not there yet");
+    ports(&mut scene);
+    scene.cluster.settle();
+    scene.step("the new revision is ready: its ports come, and those of the old one stay");
+    ports(&mut scene);
+    scene.cluster.settle();
+    scene.step("the old one has ended");
+    ports(&mut scene);
+    scene.step("only the new ports are left");
+    scene.cluster.wanted.gateways[0].spec.listeners = before;
+    scene.step("back to the first ones: the ports stay until these are ready");
+    ports(&mut scene);
+    scene.cluster.settle();
+    scene.step("they are");
+    ports(&mut scene);
+    scene.end();
+}
+
+#[test]
+fn a_revision_that_runs_and_is_never_ready_goes_when_it_is_not_wished_any_more() {
+    let mut scene = scene("never-ready");
+    image(&mut scene, STALLED);
+    scene.step("an image is wished whose process never becomes ready");
+    scene.cluster.settle();
+    scene.step("it runs, beside the one that serves");
+    scene.cluster.late = true;
+    scene.step("it has had its time");
+    scene.cluster.wanted.gateways[0].spec.pods.image = None;
+    scene.step("the one before is wished again: the other goes at once");
+    scene.cluster.settle();
+    scene.step("its pods have ended");
+    scene.step("nothing is left of it");
     scene.end();
 }

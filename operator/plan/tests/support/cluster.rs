@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::Deployment as Applied;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use stoker_crds::{SLOTS, SlotRange};
 use stoker_plan::{
-    CONFIG, ConfigMap, Deletable, Delete, Deployment, Facts, Id, Kind, Object, Operator, Plan, REVISION,
-    SLOTS_IN_EFFECT, Scale, Secret, WHOLE, Wait, Wanted, plan,
+    CONFIG, ConfigMap, Deletable, Delete, Deployment, Facts, Id, Kind, Object, Operator, PORTS, Plan,
+    REVISION, SLOTS_IN_EFFECT, Scale, Secret, WHOLE, Wait, Wanted, plan,
 };
 
 use super::platform;
@@ -16,6 +17,9 @@ mod moves;
 
 /// An image that is not to be had.
 pub(crate) const NOWHERE: &str = "registry.example.com/stoker:nowhere";
+
+/// An image whose process runs and is never ready.
+pub(crate) const STALLED: &str = "registry.example.com/stoker:stalled";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -104,6 +108,10 @@ pub(crate) struct Cluster {
     pub(crate) secrets: BTreeMap<String, Secret>,
     pub(crate) image: String,
     pub(crate) service_monitors: bool,
+    /// Something may have happened that is not seen.
+    pub(crate) behind: bool,
+    /// All roll-outs have had their time.
+    pub(crate) late: bool,
     /// Pods that fit in all.
     pub(crate) room: usize,
     pub(crate) addresses: BTreeMap<String, String>,
@@ -124,6 +132,8 @@ impl Cluster {
             secrets: platform::secrets(),
             image: "registry.example.com/stoker:0.1.0".to_owned(),
             service_monitors: false,
+            behind: false,
+            late: false,
             room: 1000,
             addresses: BTreeMap::from([("edge-gateway".to_owned(), "192.0.2.10".to_owned())]),
             connections: BTreeMap::new(),
@@ -168,6 +178,7 @@ impl Cluster {
             addresses: self.addresses.clone(),
             connections: self.connections.clone(),
             service_monitors: self.service_monitors,
+            behind: self.behind,
         }
     }
 
@@ -195,6 +206,7 @@ impl Cluster {
             revision: of.applied.metadata.labels.as_ref().unwrap().get(REVISION).cloned(),
             config: of.note(CONFIG).cloned(),
             slots: of.slots(),
+            ports: of.note(PORTS).cloned(),
             was_whole: of.note(WHOLE).is_some(),
             deleting: false,
             observed: of.observed,
@@ -204,7 +216,7 @@ impl Cluster {
             ready: of.status.ready,
             running: of.count(|pod| matches!(pod.state, State::Running | State::Ready)),
             terminating: of.count(|pod| pod.state == State::Ending),
-            overdue: false,
+            overdue: self.late && of.status.ready < of.wanted,
             waits,
         }
     }
@@ -376,6 +388,19 @@ impl Cluster {
             })
             .collect();
         all.iter().filter(of_gateway).cloned().collect()
+    }
+
+    /// What the Service of the Gateway leads to.
+    pub(crate) fn doors(&self) -> BTreeSet<String> {
+        let service = self.objects.get(&("Service", "edge-gateway".to_owned()));
+        let Some(Object::Service(service)) = service else { return BTreeSet::new() };
+        let ports = service.spec.as_ref().unwrap().ports.as_ref().unwrap();
+        let target = |port: &k8s_openapi::api::core::v1::ServicePort| match port.target_port.as_ref().unwrap()
+        {
+            IntOrString::String(name) => name.clone(),
+            IntOrString::Int(number) => number.to_string(),
+        };
+        ports.iter().map(target).collect()
     }
 
     /// Slots that no ready core serves.

@@ -1,6 +1,6 @@
 //! What a cluster does by itself: pods start, become ready and end; controllers make and end them, and count.
 
-use super::{Cluster, Deployed, NOWHERE, Pod, State};
+use super::{Cluster, Deployed, NOWHERE, Pod, STALLED, State};
 
 impl Cluster {
     /// Something that the cluster does by itself; `choice` of what it could. False when there is nothing.
@@ -17,7 +17,8 @@ impl Cluster {
             for (at, pod) in of.pods.iter().enumerate() {
                 let moves = match pod.state {
                     State::Pending => pod.image != NOWHERE && !full,
-                    State::Running | State::Ending => true,
+                    State::Running => pod.image != STALLED,
+                    State::Ending => true,
                     State::Ready => false,
                 };
                 if moves {
