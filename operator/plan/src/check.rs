@@ -5,7 +5,7 @@ mod listeners;
 mod secrets;
 pub(crate) mod slots;
 
-pub(crate) use listeners::{Doors, seconds};
+pub(crate) use listeners::{Door, Doors, seconds};
 pub(crate) use secrets::needs;
 
 use crate::facts::Facts;

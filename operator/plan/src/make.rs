@@ -78,9 +78,9 @@ fn ports(of: &Resource<'_>) -> Vec<(&'static str, i32)> {
         Spec::Gateway(spec) => {
             let doors = Doors::of(&spec.listeners);
             [
-                (doors.mqtt, "mqtt", port::MQTT),
+                (doors.mqtt.is_some(), "mqtt", port::MQTT),
                 (doors.mqtts.is_some(), "mqtts", port::MQTTS),
-                (doors.ws, "ws", port::WS),
+                (doors.ws.is_some(), "ws", port::WS),
                 (doors.wss.is_some(), "wss", port::WSS),
             ]
             .into_iter()

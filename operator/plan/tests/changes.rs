@@ -34,6 +34,11 @@ fn right() -> Vec<Change> {
         .collect();
     all.extend([
         ("gateways", "listeners", json!([listener("mqtt", "Mqtt", 1884), listener("ws", "Ws", 80)])),
+        (
+            "gateways",
+            "listeners",
+            json!([{"name": "a", "protocol": "Mqtt", "port": 1, "proxyProtocol": {"trustedCIDRs": ["10.0.0.0/8"]}}]),
+        ),
         ("gateways", "service", json!({"type": "NodePort", "externalTrafficPolicy": "Local"})),
         ("gateways", "drain", json!({"handoverGrace": "2m", "maxRate": 10})),
         ("gateways", "hostname", json!("other.example.com")),
@@ -65,7 +70,10 @@ fn wrong() -> Vec<Change> {
         (
             "gateways",
             "listeners",
-            json!([{"name": "a", "protocol": "Mqtt", "port": 1, "proxyProtocol": {"trustedCIDRs": ["10.0.0.0/8"]}}]),
+            json!([
+                {"name": "a", "protocol": "Mqtt", "port": 1, "proxyProtocol": {"trustedCIDRs": ["10.0.0.0/8"]}},
+                {"name": "b", "protocol": "Mqtt", "port": 2},
+            ]),
         ),
         ("gateways", "drain", json!({"handoverGrace": "1s1h"})),
         ("notifiers", "email", missing),

@@ -4,8 +4,7 @@ use serde::Serialize;
 use stoker_crds::SlotRange;
 
 use super::port;
-use crate::check::slots;
-use crate::check::{Doors, seconds};
+use crate::check::{self, Doors, seconds, slots};
 use crate::facts::Facts;
 use crate::make::pod::{ADMIN_TOKEN, door};
 use crate::names::CORES;
@@ -81,15 +80,22 @@ struct Gateway {
     wss: Option<Door>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Door {
     listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_protocol: Option<ProxyProtocol>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cert: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ca: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ProxyProtocol {
+    trusted_cidrs: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -117,16 +123,15 @@ fn some_cores() -> [String; 1] {
     [format!("{CORES}:{}", port::CORE)]
 }
 
-fn open(port: i32) -> Door {
-    Door { listen: everywhere(port), cert: None, key: None, client_ca: None }
-}
-
-/// With `ca.crt` in the Secret, devices may show certificates that it has signed.
-fn encrypted(name: &str, port: i32, secret: &str, facts: &Facts) -> Door {
-    let file = |file: &str| Some(format!("{}/{file}", door(name)));
-    let with_ca = facts.secrets.get(secret).is_some_and(|secret| secret.digests.contains_key("ca.crt"));
+/// The door `name` of a pod. With `ca.crt` in its Secret, devices may show certificates that it has signed.
+fn open(name: &str, port: i32, of: &check::Door<'_>, facts: &Facts) -> Door {
+    let file = |file: &str| of.secret.map(|_| format!("{}/{file}", door(name)));
+    let secret = of.secret.and_then(|secret| facts.secrets.get(secret));
+    let with_ca = secret.is_some_and(|secret| secret.digests.contains_key("ca.crt"));
+    let trusted_cidrs: Vec<String> = of.trusted.iter().map(|cidr| (*cidr).to_owned()).collect();
     Door {
         listen: everywhere(port),
+        proxy_protocol: (!trusted_cidrs.is_empty()).then_some(ProxyProtocol { trusted_cidrs }),
         cert: file("tls.crt"),
         key: file("tls.key"),
         client_ca: file("ca.crt").filter(|_| with_ca),
@@ -163,17 +168,17 @@ pub(super) fn text(of: &Resource<'_>, range: Option<SlotRange>, facts: &Facts) -
                     .and_then(seconds)
                     .map(|seconds| format!("{seconds}s")),
             });
+            let open = |name, port, door: &Option<check::Door<'_>>| {
+                door.as_ref().map(|door| open(name, port, door, facts))
+            };
+            // A gateway always has this port: where it is not asked for, nobody else reaches it.
+            let hidden = || Door { listen: format!("127.0.0.1:{}", port::MQTT), ..Door::default() };
             config.gateway = Some(Gateway {
                 cores: some_cores(),
-                // A gateway always has this port: where it is not asked for, nobody else reaches it.
-                mqtt: if doors.mqtt {
-                    open(port::MQTT)
-                } else {
-                    Door { listen: format!("127.0.0.1:{}", port::MQTT), ..open(port::MQTT) }
-                },
-                mqtts: doors.mqtts.map(|secret| encrypted("mqtts", port::MQTTS, secret, facts)),
-                ws: doors.ws.then(|| open(port::WS)),
-                wss: doors.wss.map(|secret| encrypted("wss", port::WSS, secret, facts)),
+                mqtt: open("mqtt", port::MQTT, &doors.mqtt).unwrap_or_else(hidden),
+                mqtts: open("mqtts", port::MQTTS, &doors.mqtts),
+                ws: open("ws", port::WS, &doors.ws),
+                wss: open("wss", port::WSS, &doors.wss),
             });
         }
         Spec::Notifier(spec) => {
