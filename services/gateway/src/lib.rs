@@ -41,7 +41,7 @@ pub use beats::Beats;
 pub use drain::Drain;
 pub use proxy::{Balancers, NetworksError};
 pub use stats::{GatewayStats, StatsSnapshot};
-pub use tls::{TlsConfig, TlsError, TlsTexts};
+pub use tls::TlsConfig;
 
 use shared::Shared;
 use transport::Door;

@@ -100,7 +100,7 @@ pub fn router(
     api::assemble(app, config.limits, config.stats.clone())
 }
 
-/// Serves HTTP/1.1 on `listener` until `shutdown`, then lets open requests end for [`PortalLimits::drain`].
+/// Serves HTTP/1.1 on `listener`, by TLS where it is configured, until `shutdown`, then lets open requests end for [`PortalLimits::drain`].
 ///
 /// # Errors
 /// [`PortalError`] when it could not begin or the listener failed for good.
@@ -111,5 +111,5 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), PortalError> {
     let router = router(&config, core)?;
-    server::serve(router, listener, config.limits, shutdown).await
+    server::serve(router, listener, config.tls, config.limits, shutdown).await
 }

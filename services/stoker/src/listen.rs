@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use stoker_domain::model::OrganizationId;
-use stoker_gateway::{Balancers, Listener, TlsConfig, TlsTexts};
-use stoker_link::read_pem;
+use stoker_gateway::{Balancers, Listener, TlsConfig};
+use stoker_link::{ServerTexts, ServerTls, ServerTlsError, read_pem};
 use tokio::net::TcpListener;
 
 use crate::config::{Gateway, ProxyProtocol, SecureDoor};
@@ -186,19 +186,32 @@ fn tls(name: &'static str, door: &SecureDoor, directory: Option<&Path>) -> Resul
         (None, None, None) => bail!("gateway.{name}.listen needs gateway.{name}.cert and gateway.{name}.key"),
         _ => bail!("gateway.{name}.cert and gateway.{name}.key belong together: give both or neither"),
     };
-    let client_ca = door.client_ca.clone();
+    let section = format!("gateway.{name}");
+    let tls = server_tls(&section, &certificate, &key, door.client_ca.as_deref())
+        .with_context(|| format!("{section} cannot be used"))?;
+    Ok(TlsConfig::new(tls, OrganizationId::default_organization()))
+}
+
+/// What is shown to those who come from without: the files of `section` of the configuration.
+pub(crate) fn server_tls(
+    section: &str,
+    certificate: &Path,
+    key: &Path,
+    client_ca: Option<&Path>,
+) -> Result<ServerTls, ServerTlsError> {
+    let (name, certificate, key) = (section.to_owned(), certificate.to_owned(), key.to_owned());
+    let client_ca = client_ca.map(Path::to_owned);
     let read = move || {
         let read = |key: &str, path: &Path| {
-            read_pem(&format!("gateway.{name}.{key}"), path).map_err(|error| error.to_string())
+            read_pem(&format!("{name}.{key}"), path).map_err(|error| error.to_string())
         };
-        Ok(TlsTexts {
+        Ok(ServerTexts {
             certificates: read("cert", &certificate)?,
             key: read("key", &key)?,
             client_ca: client_ca.as_deref().map(|path| read("client_ca", path)).transpose()?,
         })
     };
-    TlsConfig::reading(&format!("gateway.{name}"), OrganizationId::default_organization(), read)
-        .with_context(|| format!("gateway.{name} cannot be used"))
+    ServerTls::reading(section, read)
 }
 
 /// A certificate of our own making, for trying out. It stays the same over starts, so that devices may pin it, and is

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use stoker_crds::SlotRange;
 
-use super::port;
+use super::{HTTPS, port};
 use crate::check::{self, Doors, seconds, slots};
 use crate::facts::Facts;
 use crate::make::pod::{ADMIN_TOKEN, door};
@@ -113,6 +113,11 @@ struct Webhook {
 struct Portal {
     cores: [String; 1],
     listen: String,
+    hostname: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cert: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 fn everywhere(port: i32) -> String {
@@ -187,9 +192,17 @@ pub(super) fn text(of: &Resource<'_>, range: Option<SlotRange>, facts: &Facts) -
                 webhook: Webhook { allow: spec.webhook.allow.clone() },
             });
         }
-        Spec::Portal(_) => {
+        Spec::Portal(spec) => {
             config.admin.token_file = Some(ADMIN_TOKEN);
-            config.portal = Some(Portal { cores: some_cores(), listen: everywhere(port::HTTP) });
+            let secret = spec.tls_secret_name.as_ref();
+            let file = |file: &str| secret.map(|_| format!("{}/{file}", door(HTTPS)));
+            config.portal = Some(Portal {
+                cores: some_cores(),
+                listen: everywhere(if secret.is_some() { port::HTTPS } else { port::HTTP }),
+                hostname: spec.hostname.clone(),
+                cert: file("tls.crt"),
+                key: file("tls.key"),
+            });
         }
     }
     // These are texts and numbers: YAML has all of them.

@@ -44,7 +44,7 @@ fn a_wrong_spec_leaves_what_runs() {
     scene.step("a grace of eleven years");
     spec(&mut scene);
     scene.cluster.wanted.portals[0].spec.tls_secret_name = Some("portal-tls".to_owned());
-    scene.step("a portal with a certificate");
+    scene.step("a portal without the Secret of its certificate");
     scene.cluster.image.clear();
     scene.step("the operator does not know its image");
     scene.end();

@@ -50,4 +50,10 @@ pub(crate) struct Portal {
     /// Some of the cores, `host:port`.
     pub(crate) cores: Vec<String>,
     pub(crate) listen: Option<String>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    /// The name under which people reach it.
+    pub(crate) hostname: Option<String>,
+    /// Whether they do so by HTTPS, when that is not spoken here.
+    pub(crate) https: Option<bool>,
 }

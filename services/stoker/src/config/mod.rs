@@ -393,6 +393,14 @@ mod tests {
     }
 
     #[test]
+    fn a_portal_has_its_name_and_its_certificate() {
+        let environment = [("STOKER__PORTAL__HTTPS", "true"), ("STOKER__PORTAL__CERT", "a.crt")];
+        let portal = read("portal: {key: a.key, hostname: stoker.example.com}", &environment).unwrap().portal;
+        assert_eq!((portal.https, portal.hostname.as_deref()), (Some(true), Some("stoker.example.com")));
+        assert_eq!([portal.cert, portal.key], ["a.crt", "a.key"].map(|path| Some(PathBuf::from(path))));
+    }
+
+    #[test]
     fn tls_among_the_services_has_all_its_files_or_none() {
         let files = |yaml, environment: &[_]| read(yaml, environment).map(|read| read.tls);
         let path = |name: &str| PathBuf::from(name);

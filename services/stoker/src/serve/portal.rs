@@ -3,13 +3,13 @@
 use anyhow::{Context, Result, bail};
 use std::future::ready;
 use stoker_link::MESSAGE_MOST;
-use stoker_portal::PortalConfig;
 use stoker_proto::core::v1::MemberRole;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 
 use super::heartbeat::{self, Heart};
 use super::{Process, Role, began, cores, host, link, private_port, required, tls};
 use crate::config::Configuration;
+use crate::https::Front;
 use crate::listen::open;
 use crate::metrics::Metrics;
 
@@ -29,9 +29,11 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let cores = cores(&configuration.portal.cores, "portal.cores")?;
     let link = link(tls(&configuration)?.as_ref());
     let token = token(&configuration)?;
+    let front = Front::read(&configuration.portal)?;
+    let scheme = front.scheme();
     let listen = configuration.portal.listen.as_deref().unwrap_or("0.0.0.0:8080");
     let (listener, address) = open("HTTP", "portal.listen", listen).await?;
-    let portal = PortalConfig::new(token);
+    let portal = front.portal(token);
     let metrics = Metrics::of_portal(&portal.stats, link.stats());
     let private = private_port(&mut process, &configuration, metrics, "core").await?;
     let core = PortalServiceClient::new(link.to_any(&cores)).max_decoding_message_size(MESSAGE_MOST);
@@ -47,6 +49,6 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     process.back("beats to core", heartbeat::run(heart, link, cores, end));
     let end = process.front_end();
     process.front("portal", stoker_portal::run(portal, core, listener, end));
-    began(Role::Portal, &process.member, &format!("http://{address}"), private);
+    began(Role::Portal, &process.member, &format!("{scheme}://{address}"), private);
     process.run(|| {}, ready(())).await
 }

@@ -14,7 +14,6 @@ use stoker_core::{Core, CoreConfig, CoreStats, Membership};
 use stoker_domain::payload::PayloadLimits;
 use stoker_gateway::{Drain, GatewayConfig, GatewayStats};
 use stoker_notifier::Notifier;
-use stoker_portal::PortalConfig;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
@@ -164,7 +163,7 @@ impl Platform {
         let stats = Arc::new(GatewayStats::default());
         let sessions = Arc::clone(&stats);
         process.counts(move || sessions.snapshot().sessions);
-        let portal = PortalConfig::new(token);
+        let portal = ports.front.portal(token);
         let (counted, watched) = (store.clone(), bus.clone());
         let metrics = Metrics::up(UpStats {
             gateway: stats.clone(),
