@@ -20,6 +20,8 @@ pub struct Front {
     pub name: &'static str,
     /// Where clients connect.
     pub address: SocketAddr,
+    /// Whether those behind it are told whose connections they get, by the PROXY protocol.
+    pub announces: bool,
     /// Those behind it: name, address, and the private port that says whether it is ready.
     pub behind: Vec<(String, SocketAddr, SocketAddr)>,
 }
@@ -40,13 +42,15 @@ fn config(fronts: &[Front], socket: &Path) -> Result<String> {
          option redispatch 1\n  retries 3\n  balance roundrobin\n  option httpchk GET /readyz\n",
         socket.display()
     );
-    for Front { name, address, behind } in fronts {
+    for Front { name, address, announces, behind } in fronts {
         writeln!(text, "listen {name}\n  bind {address}")?;
+        // Not of the checks, which go to another port.
+        let announce = if *announces { " send-proxy-v2" } else { "" };
         for (server, address, admin) in behind {
             let (ip, port) = (admin.ip(), admin.port());
             // Found out within a second, as a cluster's network does by readiness probes.
             let check = format!("check addr {ip} port {port} inter 500ms fall 2 rise 1");
-            writeln!(text, "  server {server} {address} {check}")?;
+            writeln!(text, "  server {server} {address} {check}{announce}")?;
         }
     }
     Ok(text)

@@ -123,6 +123,14 @@ impl Raw {
         Ok(raw)
     }
 
+    /// Where it comes from.
+    ///
+    /// # Errors
+    /// The system does not know.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.stream.local_addr()?)
+    }
+
     /// Writes bytes, any.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
-//! A relay in front of a server: one that may come late and go, or that speaks TLS where the server does not.
+//! A relay in front of a server: one that may come late and go, that speaks TLS where the server does not, or that says
+//! whose connections it passes on.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,12 +10,23 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::tls::{ClientCa, ClientCertificate};
+
+/// Any port that is free.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How connections are passed on.
+#[derive(Clone, Default)]
+struct Way {
+    tls: Option<TlsAcceptor>,
+    /// What the server hears before anything of the client.
+    first: Arc<[u8]>,
+}
 
 /// Passes connections on to a server. With it they end.
 #[derive(Debug)]
@@ -38,7 +50,16 @@ impl Relay {
     /// # Errors
     /// The address is taken.
     pub async fn start(at: SocketAddr, target: &str) -> Result<Self> {
-        Self::listen(at, target, None).await
+        Self::listen(at, target, Way::default()).await
+    }
+
+    /// In front of the server at `target`, to which it first says this of every connection.
+    ///
+    /// # Errors
+    /// No address is free.
+    pub async fn announcing(target: SocketAddr, first: Vec<u8>) -> Result<Self> {
+        let way = Way { first: first.into(), ..Way::default() };
+        Self::listen(ANY, &target.to_string(), way).await
     }
 
     /// In front of the server at `target`, by TLS: it shows `own`, and lets in only who shows what `ca` has signed.
@@ -57,24 +78,27 @@ impl Relay {
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)?;
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::listen(any, target, Some(TlsAcceptor::from(Arc::new(config)))).await
+        let way = Way { tls: Some(TlsAcceptor::from(Arc::new(config))), ..Way::default() };
+        Self::listen(ANY, target, way).await
     }
 
-    async fn listen(at: SocketAddr, target: &str, tls: Option<TlsAcceptor>) -> Result<Self> {
+    async fn listen(at: SocketAddr, target: &str, way: Way) -> Result<Self> {
         let listener = TcpListener::bind(at).await.context("failed to listen")?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(serve(listener, tls, target.to_owned()));
+        let task = tokio::spawn(serve(listener, way, target.to_owned()));
         Ok(Self { address, task })
     }
 }
 
-async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, target: String) {
+async fn serve(listener: TcpListener, way: Way, target: String) {
     let mut connections = JoinSet::new();
     while let Ok((mut client, _)) = listener.accept().await {
-        let (tls, target) = (tls.clone(), target.clone());
+        let (Way { tls, first }, target) = (way.clone(), target.clone());
         connections.spawn(async move {
             let Ok(mut server) = TcpStream::connect(target).await else { return };
+            if server.write_all(&first).await.is_err() {
+                return;
+            }
             // Either may end it.
             drop(match tls {
                 None => copy_bidirectional(&mut client, &mut server).await,

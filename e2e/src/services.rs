@@ -360,8 +360,8 @@ impl Services {
             services.iter().map(|one| (one.name.clone(), one.address, one.admin)).collect::<Vec<_>>()
         };
         let fronts = [
-            Front { name: "mqtt", address: free()?, behind: behind(&self.gateways) },
-            Front { name: "http", address: free()?, behind: behind(&self.portals) },
+            Front { name: "mqtt", address: free()?, announces: false, behind: behind(&self.gateways) },
+            Front { name: "http", address: free()?, announces: false, behind: behind(&self.portals) },
         ];
         self.front = Some(HaProxy::start(&fronts, self.directory.path()).await?);
         let [mqtt, http] = fronts.map(|front| front.address);

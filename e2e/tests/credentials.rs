@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use stoker_e2e::{ClientCa, Clients, Connack, Connect, Options, Platform, topic};
+use stoker_e2e::{ClientCa, Clients, Connack, Connect, Options, Platform, Raw, RawConnect, Relay, topic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_are_refused_counted_and_answered_later_each_time() -> Result<()> {
@@ -146,5 +146,96 @@ async fn a_client_certificate_lets_its_device_in_and_one_of_another_ca_nobody() 
         device.disconnect().await?;
     }
     assert_eq!(platform.api.values("boiler-7", "n").await?, [1, 1]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_known_by_its_own_address_whatever_stands_in_front() -> Result<()> {
+    let platform = Platform::start(Options::default()).await?;
+    let token = platform.api.make_device("boiler-7").await?;
+    for version in [4, 5] {
+        let device =
+            Raw::connect(platform.mqtt, RawConnect { version, token: &token, keep_alive_s: 60 }).await?;
+        let shown = platform.api.device_in("boiler-7", "online").await?;
+        assert_eq!(shown["connection"]["address"], device.address()?.to_string());
+    }
+    Ok(())
+}
+
+/// All listeners take the word of these about addresses.
+fn trusting(cidr: &str) -> Options {
+    let doors = ["mqtt", "mqtts", "ws", "wss"];
+    let trusting = doors.map(|door| format!("{door}: {{proxy_protocol: {{trusted_cidrs: ['{cidr}']}}}}"));
+    let config = format!("gateway: {{{}}}", trusting.join(", "));
+    Options { mqtts: true, wss: true, ..Options::config(&config) }
+}
+
+/// Headers of the PROXY protocol, by its text: of version 1, and of version 2 with something behind the addresses.
+const V1: &[u8] = b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 1883\r\n";
+const V1_OF_IPV6: &[u8] = b"PROXY TCP6 2001:db8::9 2001:db8::1 4711 8084\r\n";
+const V2: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x11\xCB\0\x71\x09\xC0\0\x02\x01\x12\x67\x07\x5B\x04\0\x02\0\0";
+const V2_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_that_is_trusted_says_whose_connection_it_passes_on() -> Result<()> {
+    let why = "the balancer of several processes says so by itself";
+    let mut platform = Platform::one(why, trusting("127.0.0.1")).await?;
+    let token = platform.api.make_device("boiler-7").await?;
+    let (mqtt, ws) = (platform.mqtt, platform.ws);
+    let (mqtts, wss) = (platform.mqtts.unwrap_or(mqtt), platform.wss.unwrap_or(ws));
+    let ca = platform.data_dir().join("mqtts.crt");
+    let [paho, js] = Clients::both().await?;
+    for (clients, door, websocket, tls, header, address) in [
+        (&paho, mqtt, false, false, V1, "203.0.113.9:4711"),
+        (&js, mqtts, false, true, V2, "203.0.113.9:4711"),
+        (&js, ws, true, false, V2, "203.0.113.9:4711"),
+        (&paho, wss, true, true, V1_OF_IPV6, "[2001:db8::9]:4711"),
+        (&paho, mqtt, false, false, V2_LOCAL, "127.0.0.1:"),
+    ] {
+        let balancer = Relay::announcing(door, header.to_vec()).await?;
+        let mut connect = Connect::token(balancer.address, 5, &token);
+        (connect.websocket, connect.ca) = (websocket, tls.then(|| ca.clone()));
+        let mut device = clients.device()?;
+        device.enter(&connect).await?;
+        let shown = platform.api.device_in("boiler-7", "online").await?;
+        let shown = shown["connection"]["address"].as_str().unwrap_or_default();
+        ensure!(shown.starts_with(address), "{shown}, not {address}");
+        device.disconnect().await?;
+        platform.api.device_in("boiler-7", "offline").await?;
+    }
+    // Who is refused is known by it, too.
+    let balancer = Relay::announcing(mqtt, V1.to_vec()).await?;
+    let stranger = Connect::token(balancer.address, 5, "stk_of-nobody-at-all");
+    assert_eq!(js.device()?.connect(&stranger).await?, Connack(0x87));
+    let line = platform.log_line("a wrong credential").await?;
+    ensure!(line.contains("203.0.113.9"), "{line}");
+    // Without a header it is not said whose connection it is.
+    assert_eq!(platform.metrics().await?.get("gateway_proxy_headers_refused")?, 0);
+    let mut raw = Raw::open(mqtt).await?;
+    raw.write(&RawConnect { version: 5, token: &token, keep_alive_s: 60 }.bytes()).await?;
+    assert_eq!(raw.closed().await?, []);
+    platform.log_line("have the balancer send PROXY headers").await?;
+    assert_eq!(platform.metrics().await?.get("gateway_proxy_headers_refused")?, 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_elses_word_about_addresses_is_taken() -> Result<()> {
+    let why = "the balancer of several processes says so by itself";
+    let platform = Platform::one(why, trusting("192.0.2.0/24")).await?;
+    let token = platform.api.make_device("boiler-7").await?;
+    let connect = RawConnect { version: 5, token: &token, keep_alive_s: 60 };
+    for header in [V1, V2] {
+        let mut raw = Raw::open(platform.mqtt).await?;
+        raw.write(&[header, &connect.bytes()].concat()).await?;
+        assert_eq!(raw.closed().await?, [], "it is no MQTT");
+    }
+    let shown = platform.api.get("/devices/boiler-7").await?.expect(200)?;
+    assert_eq!(shown["connection"]["state"], "never");
+    let device = Raw::connect(platform.mqtt, connect).await?;
+    let shown = platform.api.device_in("boiler-7", "online").await?;
+    assert_eq!(shown["connection"]["address"], device.address()?.to_string());
+    assert_eq!(platform.metrics().await?.get("gateway_proxy_headers_refused")?, 0);
     Ok(())
 }

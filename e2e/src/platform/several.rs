@@ -25,6 +25,14 @@ const TOKEN: &str = "the-administrator-of-these-processes";
 /// rows of the dead are old: many times what it takes.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
+/// All doors are reached by HAProxy alone, which says where devices are.
+const TRUSTING: [&str; 4] = [
+    "STOKER__GATEWAY__MQTT__PROXY_PROTOCOL__TRUSTED_CIDRS",
+    "STOKER__GATEWAY__MQTTS__PROXY_PROTOCOL__TRUSTED_CIDRS",
+    "STOKER__GATEWAY__WS__PROXY_PROTOCOL__TRUSTED_CIDRS",
+    "STOKER__GATEWAY__WSS__PROXY_PROTOCOL__TRUSTED_CIDRS",
+];
+
 /// Below those that the system gives to outgoing connections.
 mod port {
     pub(super) const CLAIM: u16 = 20_001;
@@ -121,7 +129,8 @@ impl Several {
         let fronts: Vec<Front> = doors
             .into_iter()
             .filter_map(|(name, address, role, port)| {
-                Some(Front { name, address: address?, behind: behind(role, port) })
+                let announces = role == "gateway";
+                Some(Front { name, address: address?, announces, behind: behind(role, port) })
             })
             .collect();
         // Before those behind it, as it outlives them.
@@ -293,6 +302,7 @@ fn services(directory: &Path, options: &Options, network: [u8; 3], name: &str) -
                 service.variables.push(("RUST_LOG", options.log.clone()));
             }
             if role == "gateway" {
+                service.variables.extend(TRUSTING.map(|name| (name, "127.0.0.0/8".to_owned())));
                 service.variables.push(("STOKER__GATEWAY__WS__LISTEN", at(port::WS).to_string()));
                 if options.mqtts {
                     service.variables.extend([

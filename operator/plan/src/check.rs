@@ -5,7 +5,7 @@ mod listeners;
 mod secrets;
 pub(crate) mod slots;
 
-pub(crate) use listeners::{Doors, seconds};
+pub(crate) use listeners::{Door, Doors, seconds};
 pub(crate) use secrets::needs;
 
 use crate::facts::Facts;
@@ -83,17 +83,10 @@ fn core(of: &Resource<'_>, all: &[Resource<'_>]) -> Option<Refusal> {
     })
 }
 
-/// What the schema lets through, and this version of the services does not do.
+/// What the schema lets through, and cannot be carried out.
 fn spec(of: &Resource<'_>) -> Option<Refusal> {
     match of.spec {
         Spec::Gateway(spec) => listeners::refusal(spec),
-        Spec::Portal(spec) => spec.tls_secret_name.as_ref().map(|_| {
-            Refusal::new(
-                "TlsUnsupported",
-                "the portal of this version speaks plain HTTP: leave spec.tlsSecretName out, and let what stands in \
-                 front of it, such as an Ingress, encrypt",
-            )
-        }),
-        Spec::CoreShard(_) | Spec::Notifier(_) => None,
+        Spec::CoreShard(_) | Spec::Notifier(_) | Spec::Portal(_) => None,
     }
 }

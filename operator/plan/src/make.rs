@@ -75,6 +75,8 @@ pub(crate) mod port {
     pub(crate) const WS: i32 = 8083;
     pub(crate) const WSS: i32 = 8084;
     pub(crate) const HTTP: i32 = 8080;
+    /// Another one: while pods of both are there, each Service port leads to those that speak what is said at it.
+    pub(crate) const HTTPS: i32 = 8443;
     pub(crate) const CORE: i32 = 7400;
     pub(crate) const PRIVATE: i32 = 9090;
 }
@@ -82,6 +84,8 @@ pub(crate) mod port {
 /// Where gateways may listen: how pods name these ports, and their numbers.
 const DOORS: [(&str, i32); 4] =
     [("mqtt", port::MQTT), ("mqtts", port::MQTTS), ("ws", port::WS), ("wss", port::WSS)];
+/// The port of a portal with a certificate, and the folder that this is in.
+const HTTPS: &str = "https";
 
 /// The public ports of a pod: their names and numbers.
 fn ports(of: &Resource<'_>) -> Vec<(&'static str, i32)> {
@@ -91,9 +95,9 @@ fn ports(of: &Resource<'_>) -> Vec<(&'static str, i32)> {
         Spec::Gateway(spec) => {
             let doors = Doors::of(&spec.listeners);
             [
-                (doors.mqtt, "mqtt", port::MQTT),
+                (doors.mqtt.is_some(), "mqtt", port::MQTT),
                 (doors.mqtts.is_some(), "mqtts", port::MQTTS),
-                (doors.ws, "ws", port::WS),
+                (doors.ws.is_some(), "ws", port::WS),
                 (doors.wss.is_some(), "wss", port::WSS),
             ]
             .into_iter()
@@ -102,6 +106,7 @@ fn ports(of: &Resource<'_>) -> Vec<(&'static str, i32)> {
             .collect()
         }
         Spec::CoreShard(_) => vec![("grpc", port::CORE)],
+        Spec::Portal(spec) if spec.tls_secret_name.is_some() => vec![(HTTPS, port::HTTPS)],
         Spec::Portal(_) => vec![("http", port::HTTP)],
         Spec::Notifier(_) => Vec::new(),
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Listener;
 use crate::connection::{Connection, Peer};
+use crate::proxy::{self, Balancers, ProxyError};
 use crate::shared::Shared;
 use crate::stats;
 use crate::tls::TlsConfig;
@@ -29,19 +30,14 @@ pub(crate) async fn run(
     listener: Listener,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let (listener, door, tls) = match listener {
-        Listener::Mqtt(listener) => (listener, Door::Mqtt, None),
-        Listener::Mqtts(listener, tls) => (listener, Door::Mqtts, Some(tls)),
-        Listener::Ws(listener) => (listener, Door::Ws, None),
-        Listener::Wss(listener, tls) => (listener, Door::Wss, Some(tls)),
-    };
+    let door = listener.door;
     loop {
         let taken = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            taken = listener.accept() => taken,
+            taken = listener.tcp.accept() => taken,
         };
         match taken {
-            Ok((stream, address)) => take(&shared, stream, address, door, tls.clone(), &shutdown),
+            Ok((stream, address)) => take(&shared, stream, address, &listener, &shutdown),
             // A peer that went before it was taken is its own affair; running out of files is ours, and passes.
             Err(error) => {
                 tracing::warn!(transport = door.as_str(), %error, "a connection could not be taken");
@@ -55,10 +51,10 @@ fn take(
     shared: &Arc<Shared>,
     stream: TcpStream,
     address: SocketAddr,
-    door: Door,
-    tls: Option<TlsConfig>,
+    listener: &Listener,
     shutdown: &CancellationToken,
 ) {
+    let door = listener.door;
     if shared.stats.connections.load(Ordering::Relaxed)
         >= u64::try_from(shared.max_connections).unwrap_or(u64::MAX)
     {
@@ -75,12 +71,15 @@ fn take(
         tracing::debug!(%address, %error, "no TCP keep-alive");
     }
     let connection = shared.clone();
-    if door == Door::Mqtt {
+    let balancers = listener.balancers.as_ref().filter(|balancers| balancers.has(address));
+    if door == Door::Mqtt && balancers.is_none() {
         let transport = Transport::Plain(Stream::Tcp(stream));
         let peer = Peer { address, door, certificate: None };
         shared.connections.spawn(Connection::new(connection, transport, peer, shared.now()).serve());
     } else {
-        shared.connections.spawn(enter(connection, stream, address, door, tls, shutdown.clone()));
+        let (tls, balancers) = (listener.tls.clone(), balancers.cloned());
+        let begun = Begun { stream, address, door, balancers, tls };
+        shared.connections.spawn(enter(connection, begun, shutdown.clone()));
     }
 }
 
@@ -90,9 +89,21 @@ fn keep_alive() -> TcpKeepalive {
     TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(4)
 }
 
+/// A connection that does not begin with MQTT.
+struct Begun {
+    stream: TcpStream,
+    address: SocketAddr,
+    door: Door,
+    /// It is of one of these.
+    balancers: Option<Balancers>,
+    tls: Option<TlsConfig>,
+}
+
 /// Why a connection came to nothing before a word of MQTT.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error("the TLS handshake failed: {0}")]
     Tls(io::Error),
     #[error("the TLS handshake took too long")]
@@ -103,42 +114,45 @@ enum HandshakeError {
     UpgradeLate,
 }
 
-/// What a connection is once its handshakes are over, and since when its CONNECT is waited for.
-type Entered = (Transport, Option<(String, String)>, Millis);
+/// What a connection is once its handshakes are over, whose it is, and since when its CONNECT is waited for.
+type Entered = (Transport, Peer, Millis);
 
 /// Takes a connection that does not begin with MQTT.
-async fn enter(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    address: SocketAddr,
-    door: Door,
-    tls: Option<TlsConfig>,
-    shutdown: CancellationToken,
-) {
+async fn enter(shared: Arc<Shared>, begun: Begun, shutdown: CancellationToken) {
+    let (address, door) = (begun.address, begun.door);
     // On the heap, and gone afterwards: handshakes need much more than what follows.
-    let handshakes = Box::pin(handshakes(&shared, stream, door, tls));
+    let handshakes = Box::pin(handshakes(&shared, begun));
     let ended = tokio::select! {
         ended = handshakes => ended,
         () = shutdown.cancelled() => return shared.stats.closed(door),
     };
-    let (transport, certificate, since) = match ended {
+    let (transport, peer, since) = match ended {
         Ok(entered) => entered,
         Err(error) => {
             tracing::debug!(%address, transport = door.as_str(), %error, "a handshake failed");
-            stats::up(&shared.stats.handshakes_failed);
+            match error {
+                HandshakeError::Proxy(ProxyError::Unused) => {}
+                HandshakeError::Proxy(_) => stats::up(&shared.stats.proxy_headers_refused),
+                _ => stats::up(&shared.stats.handshakes_failed),
+            }
             return shared.stats.closed(door);
         }
     };
-    let peer = Peer { address, door, certificate: certificate.map(Box::new) };
     Box::pin(Connection::new(shared, transport, peer, since).serve()).await;
 }
 
-async fn handshakes(
-    shared: &Shared,
-    stream: TcpStream,
-    door: Door,
-    tls: Option<TlsConfig>,
-) -> Result<Entered, HandshakeError> {
+async fn handshakes(shared: &Shared, begun: Begun) -> Result<Entered, HandshakeError> {
+    let Begun { mut stream, address, door, balancers, tls } = begun;
+    let address = match balancers {
+        None => address,
+        Some(balancers) => match proxy::read(&mut stream).await {
+            Ok(device) => device.unwrap_or(address),
+            Err(error) => {
+                balancers.complain(address, &error);
+                return Err(error.into());
+            }
+        },
+    };
     let (stream, certificate) = match tls {
         None => (Stream::Tcp(stream), None),
         Some(tls) => {
@@ -153,14 +167,15 @@ async fn handshakes(
             (Stream::Tls(Box::new(stream)), certificate)
         }
     };
+    let peer = Peer { address, door, certificate: certificate.map(Box::new) };
     let since = shared.now();
     if !door.is_websocket() {
-        return Ok((Transport::Plain(stream), certificate, since));
+        return Ok((Transport::Plain(stream), peer, since));
     }
     // The request and CONNECT have one deadline together, and before CONNECT nobody makes us keep more than it needs.
     let within = Duration::from_millis(shared.limits.connect_timeout_ms);
     match timeout(within, upgrade(stream, shared.limits.max_connect_packet)).await {
-        Ok(socket) => Ok((Transport::WebSocket(Box::new(socket?)), certificate, since)),
+        Ok(socket) => Ok((Transport::WebSocket(Box::new(socket?)), peer, since)),
         Err(_) => Err(HandshakeError::UpgradeLate),
     }
 }

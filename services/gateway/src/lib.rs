@@ -12,6 +12,7 @@ mod drain;
 mod lane;
 mod mailbox;
 mod orders;
+mod proxy;
 mod pulse;
 mod refusals;
 mod registry;
@@ -38,10 +39,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use beats::Beats;
 pub use drain::Drain;
+pub use proxy::{Balancers, NetworksError};
 pub use stats::{GatewayStats, StatsSnapshot};
-pub use tls::{TlsConfig, TlsError, TlsTexts};
+pub use tls::TlsConfig;
 
 use shared::Shared;
+use transport::Door;
 
 /// What a gateway is made of.
 pub struct GatewayConfig {
@@ -70,15 +73,47 @@ pub struct GatewayConfig {
 }
 
 /// A port that is open already, so that whoever starts the gateway knows that it could be opened.
-pub enum Listener {
+pub struct Listener {
+    tcp: TcpListener,
+    door: Door,
+    tls: Option<TlsConfig>,
+    balancers: Option<Balancers>,
+}
+
+impl Listener {
+    fn new(tcp: TcpListener, door: Door, tls: Option<TlsConfig>) -> Self {
+        Self { tcp, door, tls, balancers: None }
+    }
+
     /// MQTT over TCP.
-    Mqtt(TcpListener),
+    #[must_use]
+    pub fn mqtt(tcp: TcpListener) -> Self {
+        Self::new(tcp, Door::Mqtt, None)
+    }
+
     /// MQTT over TLS.
-    Mqtts(TcpListener, TlsConfig),
+    #[must_use]
+    pub fn mqtts(tcp: TcpListener, tls: TlsConfig) -> Self {
+        Self::new(tcp, Door::Mqtts, Some(tls))
+    }
+
     /// MQTT over WebSocket.
-    Ws(TcpListener),
+    #[must_use]
+    pub fn ws(tcp: TcpListener) -> Self {
+        Self::new(tcp, Door::Ws, None)
+    }
+
     /// MQTT over WebSocket over TLS.
-    Wss(TcpListener, TlsConfig),
+    #[must_use]
+    pub fn wss(tcp: TcpListener, tls: TlsConfig) -> Self {
+        Self::new(tcp, Door::Wss, Some(tls))
+    }
+
+    /// Behind these, which say whose connections they pass on.
+    #[must_use]
+    pub fn behind(self, balancers: Option<Balancers>) -> Self {
+        Self { balancers, ..self }
+    }
 }
 
 /// Why a gateway stopped.

@@ -53,6 +53,8 @@ stats! {
     connections_refused,
     /// Handshakes, of TLS or WebSocket, that failed.
     handshakes_failed,
+    /// Connections of balancers that began without a PROXY header, or with a wrong one.
+    proxy_headers_refused,
     /// Credentials that were wrong.
     credentials_refused,
     /// Readings handed to core.

@@ -1,6 +1,8 @@
 //! The way from one service to the cores. There may be one or several; any of them answers for every device, so that a
 //! connection to one of those that are there is all that is needed; where the owner of a slot is known it is asked straight.
 //! Each call is measured and carries its trace.
+//!
+//! TLS is here, too: among the services, and what those who come from without are shown.
 
 mod calls;
 mod cores;
@@ -10,6 +12,7 @@ mod incoming;
 mod owner;
 mod reread;
 mod role;
+mod server;
 mod tls;
 
 pub use calls::{Answering, CallStats, Calls, Channel};
@@ -19,6 +22,7 @@ pub use incoming::{Accepted, Incoming};
 pub use owner::{name_owner, to_owner};
 pub use reread::Reread;
 pub use role::{Caller, Role};
+pub use server::{ServerTexts, ServerTls, ServerTlsError};
 pub use tls::{Tls, TlsError, TlsFiles, pem_certificates, read_pem};
 
 /// The greatest gRPC message in either direction: a batch of readings of many small packets, or one page of a list.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use stoker_domain::OrganizationId;
 use stoker_domain::ports::bus::Bus;
+use stoker_link::ServerTls;
 
 use crate::PortalStats;
 
@@ -19,9 +20,11 @@ pub struct PortalConfig {
     pub admin_token: String,
     /// Whose devices are shown.
     pub organization: OrganizationId,
-    /// The name under which this portal is reached, with its port where it is not the scheme's own, such as
-    /// `stoker.example.com`. When it is given, forms are taken only from pages of that name.
+    /// The name under which people reach this portal, such as `stoker.example.com`. When it is given, forms are taken only
+    /// from pages of that name, and of this machine's own.
     pub hostname: Option<String>,
+    /// What it shows; without it plain HTTP is spoken.
+    pub tls: Option<ServerTls>,
     /// Whether people reach it by HTTPS: cookies are then kept off plain connections.
     pub https: bool,
     /// Where the live feed is heard, as soon as it is there; without it nobody can listen.
@@ -71,6 +74,7 @@ impl PortalConfig {
             admin_token: admin_token.into(),
             organization: OrganizationId::default_organization(),
             hostname: None,
+            tls: None,
             https: false,
             bus: None,
             limits: PortalLimits::default(),
@@ -84,6 +88,7 @@ impl fmt::Debug for PortalConfig {
         f.debug_struct("PortalConfig")
             .field("organization", &self.organization)
             .field("hostname", &self.hostname)
+            .field("tls", &self.tls)
             .field("https", &self.https)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

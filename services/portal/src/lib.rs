@@ -111,7 +111,7 @@ fn assembled(
     Ok((api::assemble(app, config.limits, config.stats.clone())?, live))
 }
 
-/// Serves HTTP/1.1 on `listener` until `shutdown`, then lets open requests end for [`PortalLimits::drain`].
+/// Serves HTTP/1.1 on `listener`, by TLS where it is configured, until `shutdown`, then lets open requests end for [`PortalLimits::drain`].
 ///
 /// # Errors
 /// [`PortalError`] when it could not begin or the listener failed for good.
@@ -125,6 +125,6 @@ pub async fn run(
     // Open WebSockets are no requests that end by themselves: they are told to go first.
     let ended = shutdown.clone();
     let (served, ()) =
-        tokio::join!(server::serve(router, listener, config.limits, shutdown), live.run(ended));
+        tokio::join!(server::serve(router, listener, config.tls, config.limits, shutdown), live.run(ended));
     served
 }

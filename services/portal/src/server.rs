@@ -8,6 +8,8 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use stoker_link::ServerTls;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -17,6 +19,8 @@ use crate::{PortalError, PortalLimits};
 
 /// How long a request's head may take, and so how long a connection may idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A TLS handshake that takes longer is ended.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Browsers send about 15 headers, gateways in front of us some more.
 const MAX_HEADERS: usize = 100;
 /// A head of more than that is refused with 431.
@@ -30,6 +34,7 @@ retry-after: 1\r\nconnection: close\r\ncontent-length: 148\r\n\r\n\
 pub(crate) async fn serve(
     router: Router,
     listener: TcpListener,
+    tls: Option<ServerTls>,
     limits: PortalLimits,
     shutdown: CancellationToken,
 ) -> Result<(), PortalError> {
@@ -42,10 +47,13 @@ pub(crate) async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let Ok(permit) = room.clone().try_acquire_owned() else {
-                        refuse(&stream);
+                        // By TLS nothing can be said without a handshake.
+                        if tls.is_none() {
+                            refuse(&stream);
+                        }
                         continue;
                     };
-                    let connection = connection(router.clone(), stream, shutdown.clone());
+                    let connection = connection(router.clone(), stream, tls.clone(), shutdown.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(permit);
@@ -93,11 +101,32 @@ fn refuse(stream: &TcpStream) {
     }
 }
 
-async fn connection(router: Router, stream: TcpStream, shutdown: CancellationToken) {
+async fn connection(router: Router, stream: TcpStream, tls: Option<ServerTls>, shutdown: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone before it was served");
         return;
     }
+    let Some(tls) = tls else { return requests(router, stream, shutdown).await };
+    let accepting = async { tls.acceptor().await.accept(stream).await };
+    // On the heap, and gone afterwards: a handshake needs much more than what follows.
+    let accepting = Box::pin(tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting));
+    let accepted = tokio::select! {
+        accepted = accepting => accepted,
+        () = shutdown.cancelled() => return,
+    };
+    match accepted {
+        Ok(Ok(stream)) => requests(router, stream, shutdown).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Serves one connection.
+async fn requests(
+    router: Router,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    shutdown: CancellationToken,
+) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use stoker_domain::model::OrganizationId;
-use stoker_gateway::{Listener, TlsConfig, TlsTexts};
-use stoker_link::read_pem;
+use stoker_gateway::{Balancers, Listener, TlsConfig};
+use stoker_link::{ServerTexts, ServerTls, ServerTlsError, read_pem};
 use tokio::net::TcpListener;
 
-use crate::config::{Gateway, SecureDoor};
+use crate::config::{Gateway, ProxyProtocol, SecureDoor};
 
 /// In place of an address: nowhere.
 const OFF: &str = "off";
@@ -65,11 +65,23 @@ pub(crate) struct Defaults<'a> {
 
 /// Doors that are configured, with their certificates, and not open yet.
 pub(crate) struct Closed {
-    mqtt: String,
-    mqtts: Option<(String, TlsConfig)>,
-    /// An address, and whether somebody has asked for it.
-    ws: Option<(String, bool)>,
-    wss: Option<(String, TlsConfig)>,
+    mqtt: Plain,
+    mqtts: Option<Secure>,
+    ws: Option<Plain>,
+    wss: Option<Secure>,
+}
+
+struct Plain {
+    address: String,
+    /// Whether somebody has asked for it.
+    asked: bool,
+    balancers: Option<Balancers>,
+}
+
+struct Secure {
+    address: String,
+    tls: TlsConfig,
+    balancers: Option<Balancers>,
 }
 
 const MQTT: (&str, &str) = ("MQTT", "--mqtt (gateway.mqtt.listen)");
@@ -87,17 +99,28 @@ impl Closed {
             check(what, by, address)?;
             Ok(address.to_owned())
         };
-        let secure = |of, name: &'static str, door: &SecureDoor| -> Result<Option<(String, TlsConfig)>> {
+        let secure = |of, name: &'static str, door: &SecureDoor| -> Result<Option<Secure>> {
             let Some(address) = &door.listen else { return Ok(None) };
-            Ok(Some((checked(of, address)?, tls(name, door, defaults.certificates)?)))
+            let address = checked(of, address)?;
+            let balancers = balancers(name, &door.proxy_protocol)?;
+            Ok(Some(Secure { address, tls: tls(name, door, defaults.certificates)?, balancers }))
         };
+        let of_ws = balancers("ws", &gateway.ws.proxy_protocol)?;
         let ws = match (gateway.ws.listen.as_deref(), defaults.ws) {
             (Some(OFF), _) | (None, None) => None,
-            (Some(address), _) => Some((checked(WS, address)?, true)),
-            (None, Some(address)) => Some((address.to_owned(), false)),
+            (Some(address), _) => {
+                Some(Plain { address: checked(WS, address)?, asked: true, balancers: of_ws })
+            }
+            (None, Some(address)) => {
+                Some(Plain { address: address.to_owned(), asked: false, balancers: of_ws })
+            }
         };
         Ok(Self {
-            mqtt: checked(MQTT, gateway.mqtt.listen.as_deref().unwrap_or(defaults.mqtt))?,
+            mqtt: Plain {
+                address: checked(MQTT, gateway.mqtt.listen.as_deref().unwrap_or(defaults.mqtt))?,
+                asked: true,
+                balancers: balancers("mqtt", &gateway.mqtt.proxy_protocol)?,
+            },
             mqtts: secure(MQTTS, "mqtts", &gateway.mqtts)?,
             ws,
             wss: secure(WSS, "wss", &gateway.wss)?,
@@ -109,21 +132,21 @@ impl Closed {
     /// # Errors
     /// Names the port and the way out.
     pub(crate) async fn open(self) -> Result<Doors> {
-        let (listener, mqtt) = open(MQTT.0, MQTT.1, &self.mqtt).await?;
-        let mut doors =
-            Doors { listeners: vec![Listener::Mqtt(listener)], mqtt, urls: vec![format!("mqtt://{mqtt}")] };
-        if let Some((address, tls)) = self.mqtts {
-            let (listener, address) = open(MQTTS.0, MQTTS.1, &address).await?;
-            doors.add(Listener::Mqtts(listener, tls), format!("mqtts://{address}"));
+        let (tcp, mqtt) = open(MQTT.0, MQTT.1, &self.mqtt.address).await?;
+        let listener = Listener::mqtt(tcp).behind(self.mqtt.balancers);
+        let mut doors = Doors { listeners: vec![listener], mqtt, urls: vec![format!("mqtt://{mqtt}")] };
+        if let Some(Secure { address, tls, balancers }) = self.mqtts {
+            let (tcp, address) = open(MQTTS.0, MQTTS.1, &address).await?;
+            doors.add(Listener::mqtts(tcp, tls).behind(balancers), format!("mqtts://{address}"));
         }
-        if let Some((address, asked)) = self.ws
-            && let Some((listener, address)) = open_ws(&address, asked).await?
+        if let Some(Plain { address, asked, balancers }) = self.ws
+            && let Some((tcp, address)) = open_ws(&address, asked).await?
         {
-            doors.add(Listener::Ws(listener), format!("ws://{address}/mqtt"));
+            doors.add(Listener::ws(tcp).behind(balancers), format!("ws://{address}/mqtt"));
         }
-        if let Some((address, tls)) = self.wss {
-            let (listener, address) = open(WSS.0, WSS.1, &address).await?;
-            doors.add(Listener::Wss(listener, tls), format!("wss://{address}/mqtt"));
+        if let Some(Secure { address, tls, balancers }) = self.wss {
+            let (tcp, address) = open(WSS.0, WSS.1, &address).await?;
+            doors.add(Listener::wss(tcp, tls).behind(balancers), format!("wss://{address}/mqtt"));
         }
         Ok(doors)
     }
@@ -149,6 +172,12 @@ async fn open_ws(address: &str, asked: bool) -> Result<Option<(TcpListener, Sock
     }
 }
 
+/// The balancers in front of `gateway.mqtt` and the others.
+fn balancers(name: &str, of: &ProxyProtocol) -> Result<Option<Balancers>> {
+    let key = || format!("gateway.{name}.proxy_protocol.trusted_cidrs is wrong");
+    Balancers::of(&of.trusted_cidrs).with_context(key)
+}
+
 /// The TLS of `gateway.mqtts` or `gateway.wss`.
 fn tls(name: &'static str, door: &SecureDoor, directory: Option<&Path>) -> Result<TlsConfig> {
     let (certificate, key) = match (&door.cert, &door.key, directory) {
@@ -157,19 +186,32 @@ fn tls(name: &'static str, door: &SecureDoor, directory: Option<&Path>) -> Resul
         (None, None, None) => bail!("gateway.{name}.listen needs gateway.{name}.cert and gateway.{name}.key"),
         _ => bail!("gateway.{name}.cert and gateway.{name}.key belong together: give both or neither"),
     };
-    let client_ca = door.client_ca.clone();
+    let section = format!("gateway.{name}");
+    let tls = server_tls(&section, &certificate, &key, door.client_ca.as_deref())
+        .with_context(|| format!("{section} cannot be used"))?;
+    Ok(TlsConfig::new(tls, OrganizationId::default_organization()))
+}
+
+/// What is shown to those who come from without: the files of `section` of the configuration.
+pub(crate) fn server_tls(
+    section: &str,
+    certificate: &Path,
+    key: &Path,
+    client_ca: Option<&Path>,
+) -> Result<ServerTls, ServerTlsError> {
+    let (name, certificate, key) = (section.to_owned(), certificate.to_owned(), key.to_owned());
+    let client_ca = client_ca.map(Path::to_owned);
     let read = move || {
         let read = |key: &str, path: &Path| {
-            read_pem(&format!("gateway.{name}.{key}"), path).map_err(|error| error.to_string())
+            read_pem(&format!("{name}.{key}"), path).map_err(|error| error.to_string())
         };
-        Ok(TlsTexts {
+        Ok(ServerTexts {
             certificates: read("cert", &certificate)?,
             key: read("key", &key)?,
             client_ca: client_ca.as_deref().map(|path| read("client_ca", path)).transpose()?,
         })
     };
-    TlsConfig::reading(&format!("gateway.{name}"), OrganizationId::default_organization(), read)
-        .with_context(|| format!("gateway.{name} cannot be used"))
+    ServerTls::reading(section, read)
 }
 
 /// A certificate of our own making, for trying out. It stays the same over starts, so that devices may pin it, and is
@@ -226,6 +268,10 @@ mod tests {
             (&|gateway| gateway.mqtt.listen = Some("127.0.0.1:mqtt".to_owned()), "gateway.mqtt.listen"),
             (&|gateway| gateway.ws.listen = Some(":8083".to_owned()), "gateway.ws.listen"),
             (&|gateway| gateway.wss.listen = Some("a:1".to_owned()), "gateway.wss.cert"),
+            (
+                &|gateway| gateway.mqtts.proxy_protocol.trusted_cidrs = vec!["10.0.0.0/40".to_owned()],
+                "gateway.mqtts.proxy_protocol.trusted_cidrs is wrong: \"10.0.0.0/40\" is neither",
+            ),
         ] {
             let said = read(change).unwrap_err();
             assert!(said.contains(says), "{says}: {said}");

@@ -8,6 +8,7 @@ mod data;
 mod data_dir;
 mod demo;
 mod files;
+mod https;
 mod listen;
 mod metrics;
 mod outward;

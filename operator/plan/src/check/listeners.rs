@@ -1,5 +1,7 @@
 //! The ports of a Gateway: many at the address, one of each protocol in a pod.
 
+use std::collections::BTreeSet;
+
 use stoker_crds::{GatewaySpec, Listener, Protocol};
 
 use super::Refusal;
@@ -7,14 +9,29 @@ use super::Refusal;
 /// A year, as the services have it.
 const LONGEST_S: u64 = 31_536_000;
 
-/// Which protocols the pods of a Gateway speak, and with which certificate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The port of a pod that speaks one protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Door<'a> {
+    /// The Secret with the certificate; only of the encrypted ones.
+    pub(crate) secret: Option<&'a str>,
+    /// The networks of balancers that speak the PROXY protocol. In an order of its own: another one is no other configuration.
+    pub(crate) trusted: BTreeSet<&'a str>,
+}
+
+impl<'a> Door<'a> {
+    fn of(listener: &'a Listener) -> Self {
+        let trusted = listener.proxy_protocol.iter().flat_map(|proxy| &proxy.trusted_cidrs);
+        Self { secret: listener.tls_secret_name.as_deref(), trusted: trusted.map(String::as_str).collect() }
+    }
+}
+
+/// Which protocols the pods of a Gateway speak.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Doors<'a> {
-    pub(crate) mqtt: bool,
-    pub(crate) ws: bool,
-    /// The Secret with the certificate.
-    pub(crate) mqtts: Option<&'a str>,
-    pub(crate) wss: Option<&'a str>,
+    pub(crate) mqtt: Option<Door<'a>>,
+    pub(crate) mqtts: Option<Door<'a>>,
+    pub(crate) ws: Option<Door<'a>>,
+    pub(crate) wss: Option<Door<'a>>,
 }
 
 impl<'a> Doors<'a> {
@@ -22,20 +39,21 @@ impl<'a> Doors<'a> {
     pub(crate) fn of(listeners: &'a [Listener]) -> Self {
         let mut doors = Self::default();
         for listener in listeners {
-            let secret = listener.tls_secret_name.as_deref();
-            match listener.protocol {
-                Protocol::Mqtt => doors.mqtt = true,
-                Protocol::Ws => doors.ws = true,
-                Protocol::Mqtts => doors.mqtts = secret,
-                Protocol::Wss => doors.wss = secret,
-            }
+            let door = match listener.protocol {
+                Protocol::Mqtt => &mut doors.mqtt,
+                Protocol::Mqtts => &mut doors.mqtts,
+                Protocol::Ws => &mut doors.ws,
+                Protocol::Wss => &mut doors.wss,
+            };
+            *door = Some(Door::of(listener));
         }
         doors
     }
 
     /// The encrypted ones: how the configuration names them, and their Secret.
     pub(crate) fn encrypted(&self) -> impl Iterator<Item = (&'static str, &'a str)> + use<'a> {
-        [("mqtts", self.mqtts), ("wss", self.wss)]
+        let secret = |door: &Option<Door<'a>>| door.as_ref().and_then(|door| door.secret);
+        [("mqtts", secret(&self.mqtts)), ("wss", secret(&self.wss))]
             .into_iter()
             .filter_map(|(name, secret)| secret.map(|secret| (name, secret)))
     }
@@ -44,15 +62,6 @@ impl<'a> Doors<'a> {
 pub(super) fn refusal(spec: &GatewaySpec) -> Option<Refusal> {
     for (at, listener) in spec.listeners.iter().enumerate() {
         let name = &listener.name;
-        if listener.proxy_protocol.is_some() {
-            return Some(Refusal::new(
-                "ProxyProtocolUnsupported",
-                format!(
-                    "listener {name}: gateways of this version do not understand the PROXY protocol; leave \
-                     proxyProtocol out, and switch it off at the load balancer"
-                ),
-            ));
-        }
         if listener.protocol.is_encrypted() && listener.tls_secret_name.is_none() {
             return Some(Refusal::new(
                 "TlsSecretMissing",
@@ -62,18 +71,17 @@ pub(super) fn refusal(spec: &GatewaySpec) -> Option<Refusal> {
             ));
         }
         let before = spec.listeners.get(..at).unwrap_or_default();
-        let other = before.iter().find(|other| {
-            other.protocol == listener.protocol && other.tls_secret_name != listener.tls_secret_name
-        });
-        if let Some(other) = other {
-            return Some(Refusal::new(
-                "ListenersDiffer",
-                format!(
-                    "listeners {} and {name} speak the same protocol with different certificates, and a gateway has \
-                     one for each: name the same tlsSecretName, or make another Gateway",
-                    other.name
-                ),
-            ));
+        for other in before.iter().filter(|other| other.protocol == listener.protocol) {
+            if let Some((what, key)) = differs(&Door::of(other), &Door::of(listener)) {
+                return Some(Refusal::new(
+                    "ListenersDiffer",
+                    format!(
+                        "listeners {} and {name} speak the same protocol with different {what}, and a gateway has one \
+                         port for it: name the same {key}, or make another Gateway",
+                        other.name
+                    ),
+                ));
+            }
         }
     }
     let grace = spec.drain.handover_grace.as_deref()?;
@@ -83,6 +91,17 @@ pub(super) fn refusal(spec: &GatewaySpec) -> Option<Refusal> {
             format!("drain.handoverGrace: {grace} is no duration of at most a year, such as 60s or 1m30s"),
         )
     })
+}
+
+/// What of two listeners differs, and the field.
+fn differs(one: &Door<'_>, other: &Door<'_>) -> Option<(&'static str, &'static str)> {
+    if one.secret != other.secret {
+        Some(("certificates", "tlsSecretName"))
+    } else if one.trusted != other.trusted {
+        Some(("balancers in front", "proxyProtocol.trustedCIDRs"))
+    } else {
+        None
+    }
 }
 
 /// The seconds of `1h2m3s`: each unit at most once, the greater first.

@@ -30,16 +30,26 @@ pub(crate) fn needs<'a>(of: &Resource<'a>) -> Vec<Need<'a>> {
         Spec::Gateway(spec) => {
             for (name, secret) in Doors::of(&spec.listeners).encrypted() {
                 let what = if name == "wss" { "listeners of Wss" } else { "listeners of Mqtts" };
-                needs.push(Need { secret, keys: &["tls.crt", "tls.key"], what, in_place: true });
+                needs.push(certificate(secret, what));
             }
         }
         Spec::Notifier(spec) => {
             let email = spec.email.as_ref();
             needs.extend(email.map(|of| once(&of.secret_name, &["smtp_url", "from"], "spec.email")));
         }
-        Spec::Portal(_) => needs.push(once(ADMIN_SECRET, &["token"], "the administrator's token")),
+        Spec::Portal(spec) => {
+            needs.push(once(ADMIN_SECRET, &["token"], "the administrator's token"));
+            needs.extend(
+                spec.tls_secret_name.as_deref().map(|secret| certificate(secret, "spec.tlsSecretName")),
+            );
+        }
     }
     needs
+}
+
+/// A certificate that is shown to those who come from without.
+fn certificate<'a>(secret: &'a str, what: &'static str) -> Need<'a> {
+    Need { secret, keys: &["tls.crt", "tls.key"], what, in_place: true }
 }
 
 /// Everything that is missing, in one message.

@@ -3,9 +3,8 @@
 use serde::Serialize;
 use stoker_crds::SlotRange;
 
-use super::port;
-use crate::check::slots;
-use crate::check::{Doors, seconds};
+use super::{HTTPS, port};
+use crate::check::{self, Doors, seconds, slots};
 use crate::facts::Facts;
 use crate::make::pod::{ADMIN_TOKEN, door};
 use crate::names::CORES;
@@ -81,15 +80,22 @@ struct Gateway {
     wss: Option<Door>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Door {
     listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_protocol: Option<ProxyProtocol>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cert: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ca: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ProxyProtocol {
+    trusted_cidrs: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -107,6 +113,11 @@ struct Webhook {
 struct Portal {
     cores: [String; 1],
     listen: String,
+    hostname: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cert: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 fn everywhere(port: i32) -> String {
@@ -117,16 +128,15 @@ fn some_cores() -> [String; 1] {
     [format!("{CORES}:{}", port::CORE)]
 }
 
-fn open(port: i32) -> Door {
-    Door { listen: everywhere(port), cert: None, key: None, client_ca: None }
-}
-
-/// With `ca.crt` in the Secret, devices may show certificates that it has signed.
-fn encrypted(name: &str, port: i32, secret: &str, facts: &Facts) -> Door {
-    let file = |file: &str| Some(format!("{}/{file}", door(name)));
-    let with_ca = facts.secrets.get(secret).is_some_and(|secret| secret.digests.contains_key("ca.crt"));
+/// The door `name` of a pod. With `ca.crt` in its Secret, devices may show certificates that it has signed.
+fn open(name: &str, port: i32, of: &check::Door<'_>, facts: &Facts) -> Door {
+    let file = |file: &str| of.secret.map(|_| format!("{}/{file}", door(name)));
+    let secret = of.secret.and_then(|secret| facts.secrets.get(secret));
+    let with_ca = secret.is_some_and(|secret| secret.digests.contains_key("ca.crt"));
+    let trusted_cidrs: Vec<String> = of.trusted.iter().map(|cidr| (*cidr).to_owned()).collect();
     Door {
         listen: everywhere(port),
+        proxy_protocol: (!trusted_cidrs.is_empty()).then_some(ProxyProtocol { trusted_cidrs }),
         cert: file("tls.crt"),
         key: file("tls.key"),
         client_ca: file("ca.crt").filter(|_| with_ca),
@@ -163,17 +173,17 @@ pub(super) fn text(of: &Resource<'_>, range: Option<SlotRange>, facts: &Facts) -
                     .and_then(seconds)
                     .map(|seconds| format!("{seconds}s")),
             });
+            let open = |name, port, door: &Option<check::Door<'_>>| {
+                door.as_ref().map(|door| open(name, port, door, facts))
+            };
+            // A gateway always has this port: where it is not asked for, nobody else reaches it.
+            let hidden = || Door { listen: format!("127.0.0.1:{}", port::MQTT), ..Door::default() };
             config.gateway = Some(Gateway {
                 cores: some_cores(),
-                // A gateway always has this port: where it is not asked for, nobody else reaches it.
-                mqtt: if doors.mqtt {
-                    open(port::MQTT)
-                } else {
-                    Door { listen: format!("127.0.0.1:{}", port::MQTT), ..open(port::MQTT) }
-                },
-                mqtts: doors.mqtts.map(|secret| encrypted("mqtts", port::MQTTS, secret, facts)),
-                ws: doors.ws.then(|| open(port::WS)),
-                wss: doors.wss.map(|secret| encrypted("wss", port::WSS, secret, facts)),
+                mqtt: open("mqtt", port::MQTT, &doors.mqtt).unwrap_or_else(hidden),
+                mqtts: open("mqtts", port::MQTTS, &doors.mqtts),
+                ws: open("ws", port::WS, &doors.ws),
+                wss: open("wss", port::WSS, &doors.wss),
             });
         }
         Spec::Notifier(spec) => {
@@ -182,9 +192,17 @@ pub(super) fn text(of: &Resource<'_>, range: Option<SlotRange>, facts: &Facts) -
                 webhook: Webhook { allow: spec.webhook.allow.clone() },
             });
         }
-        Spec::Portal(_) => {
+        Spec::Portal(spec) => {
             config.admin.token_file = Some(ADMIN_TOKEN);
-            config.portal = Some(Portal { cores: some_cores(), listen: everywhere(port::HTTP) });
+            let secret = spec.tls_secret_name.as_ref();
+            let file = |file: &str| secret.map(|_| format!("{}/{file}", door(HTTPS)));
+            config.portal = Some(Portal {
+                cores: some_cores(),
+                listen: everywhere(if secret.is_some() { port::HTTPS } else { port::HTTP }),
+                hostname: spec.hostname.clone(),
+                cert: file("tls.crt"),
+                key: file("tls.key"),
+            });
         }
     }
     // These are texts and numbers: YAML has all of them.

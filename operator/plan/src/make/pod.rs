@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::config::DRAIN_WITHIN_S;
-use super::{port, ports};
+use super::{HTTPS, port, ports};
 use crate::check::{Doors, needs};
 use crate::facts::Facts;
 use crate::names::{digest, matching, pod_labels, selector};
@@ -38,7 +38,7 @@ const PORTAL_GRACE_S: i64 = FORGOTTEN_AFTER_S + 30;
 const CORE_GRACE_S: i64 = 40;
 const NOTIFIER_GRACE_S: i64 = 30;
 
-/// Where the certificate of an encrypted listener is.
+/// Where the certificate of an encrypted listener, or of a portal, is.
 pub(super) fn door(name: &str) -> String {
     format!("/etc/stoker/{name}")
 }
@@ -225,7 +225,11 @@ fn files(of: &Resource<'_>, config: &str) -> Vec<(Volume, VolumeMount)> {
                 all.push(secret(name, of, door(name)));
             }
         }
-        Spec::Portal(_) => all.push(secret("admin", ADMIN_SECRET, ADMIN.to_owned())),
+        Spec::Portal(spec) => {
+            all.push(secret("admin", ADMIN_SECRET, ADMIN.to_owned()));
+            let certificate = spec.tls_secret_name.as_deref();
+            all.extend(certificate.map(|of| secret(HTTPS, of, door(HTTPS))));
+        }
         Spec::CoreShard(_) | Spec::Notifier(_) => {}
     }
     all

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use stoker_crds::{GatewaySpec, ServiceType, TrafficPolicy};
 
-use super::port;
+use super::{HTTPS, port};
 use crate::facts::Facts;
 use crate::names::{meta, pods_of, selector, shared_meta};
 use crate::object::Object;
@@ -17,9 +17,12 @@ use crate::wanted::{Kind, Resource, Spec};
 pub(super) fn front(of: &Resource<'_>, reach: Option<&Reach>, facts: &Facts) -> Option<Object> {
     let spec = match of.spec {
         Spec::Gateway(spec) => gateway(spec, reach),
-        Spec::Portal(_) => ServiceSpec {
+        Spec::Portal(spec) => ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
-            ports: Some(vec![named("http", 80, "http")]),
+            ports: Some(vec![match spec.tls_secret_name {
+                Some(_) => named(HTTPS, 443, HTTPS),
+                None => named("http", 80, "http"),
+            }]),
             ..ServiceSpec::default()
         },
         Spec::CoreShard(_) | Spec::Notifier(_) => return None,

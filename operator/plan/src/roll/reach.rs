@@ -67,8 +67,8 @@ pub(super) fn of(spec: &GatewaySpec, whole: bool, former: &[&Deployment]) -> Rea
     let wished = wished(spec);
     let mut left: Vec<(&Deployment, Vec<Port>)> = former
         .iter()
-        // One that is not whole yet may be the only one that serves.
-        .filter(|old| (old.was_whole || old.ready > 0) && !is_gone(old))
+        // One that is not whole yet may be the only one that serves, or that will before anybody looks again.
+        .filter(|old| (old.was_whole || old.ready > 0 || old.wanted > 0) && !is_gone(old))
         .filter_map(|old| Some((*old, read(old.ports.as_deref()?)?)))
         .collect();
     left.sort_by_key(|(old, _)| (old.wanted == 0, !old.was_whole, Reverse(old.ready), &old.name));
@@ -171,8 +171,13 @@ mod tests {
     #[test]
     fn who_never_served_has_no_port_and_of_who_has_noted_none_nothing_is_known() {
         let spec = spec(&[("web", "Ws", 80)]);
-        let never = Deployment { was_whole: false, ready: 0, ..old("mqtt=1883:mqtt", 2) };
-        assert_eq!(texts(&of(&spec, false, &[&never])), ["web=80:ws"]);
+        let never = |wanted| Deployment { was_whole: false, ready: 0, ..old("mqtt=1883:mqtt", wanted) };
+        assert_eq!(texts(&of(&spec, false, &[&never(0)])), ["web=80:ws"]);
+        assert_eq!(
+            texts(&of(&spec, false, &[&never(2)])),
+            ["mqtt=1883:mqtt"],
+            "its pods may be ready any moment"
+        );
         let first = Deployment { was_whole: false, ready: 1, ..old("mqtt=1883:mqtt", 2) };
         assert_eq!(texts(&of(&spec, false, &[&first])), ["mqtt=1883:mqtt"], "nobody else serves");
         let unknown = Deployment { ports: None, ..old("", 2) };

@@ -109,6 +109,23 @@ fn what_is_changed_in_secrets_rolls_pods_unless_it_is_a_certificate() {
 }
 
 #[test]
+fn a_portal_speaks_tls_itself_where_it_has_a_certificate() {
+    let mut scene = Scene::at_rest("portal-tls", Cluster::new(platform::whole()));
+    scene.cluster.wanted.portals[0].spec.tls_secret_name = Some("portal-tls".to_owned());
+    scene.step("a certificate is named that is not there");
+    scene.cluster.secrets.insert("portal-tls".to_owned(), platform::secret(&["tls.crt", "tls.key"]));
+    scene.objects("it is there", "console-portal");
+    scene.cluster.settle();
+    scene.step("the portal has rolled");
+    let secret = scene.cluster.secrets.get_mut("portal-tls").unwrap();
+    secret.digests.insert("tls.crt".to_owned(), "tls.crt-2".to_owned());
+    scene.step("it is renewed: its files are, too, and nothing rolls");
+    scene.cluster.wanted.portals[0].spec.tls_secret_name = None;
+    scene.step("it is named no more");
+    scene.end();
+}
+
+#[test]
 fn nothing_is_done_while_it_is_paused() {
     let mut scene = Scene::at_rest("paused", Cluster::new(platform::whole()));
     let notes = |scene: &mut Scene, value: &str| {

@@ -16,6 +16,11 @@ fn listener(name: &str, protocol: Protocol, port: i32, secret: Option<&str>) -> 
     }
 }
 
+fn trusting(networks: &[&str]) -> Option<ProxyProtocol> {
+    let trusted_cidrs = networks.iter().map(|network| (*network).to_owned()).collect();
+    Some(ProxyProtocol { trusted_cidrs })
+}
+
 #[test]
 fn a_wrong_spec_leaves_what_runs() {
     let mut scene = Scene::at_rest("wrong-specs", Cluster::new(platform::whole()));
@@ -27,9 +32,10 @@ fn a_wrong_spec_leaves_what_runs() {
     scene.cluster.wanted.gateways[0].spec.listeners.push(mqtts);
     scene.step("two certificates for one protocol");
     spec(&mut scene);
-    let trusted_cidrs = vec!["10.0.0.0/8".to_owned()];
-    scene.cluster.wanted.gateways[0].spec.listeners[0].proxy_protocol = Some(ProxyProtocol { trusted_cidrs });
-    scene.step("the PROXY protocol");
+    let mut other = listener("other", Protocol::Mqtt, 1884, None);
+    other.proxy_protocol = trusting(&["10.0.0.0/8"]);
+    scene.cluster.wanted.gateways[0].spec.listeners.push(other);
+    scene.step("a balancer in front of one of two listeners of one protocol");
     spec(&mut scene);
     scene.cluster.wanted.gateways[0].spec.listeners[1].tls_secret_name = None;
     scene.step("an encrypted listener without its certificate");
@@ -38,7 +44,7 @@ fn a_wrong_spec_leaves_what_runs() {
     scene.step("a grace of eleven years");
     spec(&mut scene);
     scene.cluster.wanted.portals[0].spec.tls_secret_name = Some("portal-tls".to_owned());
-    scene.step("a portal with a certificate");
+    scene.step("a portal without the Secret of its certificate");
     scene.cluster.image.clear();
     scene.step("the operator does not know its image");
     scene.end();
@@ -71,5 +77,26 @@ fn listeners_that_share_a_port_of_the_pod() {
     wanted.portals.clear();
     let mut scene = Scene::new("listeners", Cluster::new(wanted));
     scene.objects("all encrypted, two ports of one protocol", "edge");
+    scene.end();
+}
+
+#[test]
+fn balancers_in_front_are_said_to_gateways() {
+    let mut scene = Scene::at_rest("balancers", Cluster::new(platform::whole()));
+    let networks = |scene: &mut Scene, networks: [Option<ProxyProtocol>; 2]| {
+        for (listener, networks) in scene.cluster.wanted.gateways[0].spec.listeners.iter_mut().zip(networks) {
+            listener.proxy_protocol = networks;
+        }
+    };
+    networks(&mut scene, [trusting(&["192.0.2.0/24", "10.0.0.0/8"]), None]);
+    scene.objects("a balancer is put in front of one listener", "edge-gateway-");
+    scene.cluster.settle();
+    scene.step("it serves");
+    scene.cluster.settle();
+    scene.step("it has rolled");
+    networks(&mut scene, [trusting(&["10.0.0.0/8", "192.0.2.0/24"]), None]);
+    scene.step("the same networks in another order: nothing rolls");
+    networks(&mut scene, [trusting(&["10.0.0.0/8"]), trusting(&["10.0.0.0/8"])]);
+    scene.step("one network less, and one in front of the other listener: the Gateway rolls");
     scene.end();
 }

@@ -116,7 +116,7 @@ impl Platform {
             beats: None,
         };
         let gateways = Arc::new(GatewayStats::default());
-        let serving = stoker_gateway::run(config, vec![Listener::Mqtt(listener)], gateways, end.clone());
+        let serving = stoker_gateway::run(config, vec![Listener::mqtt(listener)], gateways, end.clone());
         tasks.spawn(async move { drop(serving.await) });
         Self { gateway, portal: PortalServiceClient::new(channel), mqtt, stats, end, _tasks: tasks }
     }

@@ -205,7 +205,7 @@ impl Gateway {
         let mut tasks = JoinSet::new();
         let stats = Arc::new(GatewayStats::default());
         let end = CancellationToken::new();
-        let serving = stoker_gateway::run(config, vec![Listener::Mqtt(listener)], stats, end.clone());
+        let serving = stoker_gateway::run(config, vec![Listener::mqtt(listener)], stats, end.clone());
         tasks.spawn(async move { drop(serving.await) });
         Self { mqtt, member, end, tasks }
     }

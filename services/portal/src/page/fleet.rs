@@ -13,6 +13,7 @@ use stoker_proto::core::v1 as wire;
 use super::FLEET;
 use super::form::Form;
 use super::frame::{page, refusal, token};
+use super::names::is_known;
 use super::session::Session;
 use super::welcome::welcome;
 use crate::App;
@@ -132,7 +133,7 @@ pub(crate) async fn show(State(app): State<App>, session: Session, request: Requ
     };
     let first = fleet.devices.items.is_empty() && !view.is_filtered() && view.cursor.is_none();
     let main = if first {
-        welcome(&host(&app, request.headers()))
+        welcome(app.https, &host(&app, request.headers()))
     } else {
         let now = now();
         html! {
@@ -144,10 +145,12 @@ pub(crate) async fn show(State(app): State<App>, session: Session, request: Requ
     page(&app, Some(&session), StatusCode::OK, "Fleet", &main)
 }
 
-/// How the browser reached us.
+/// How the browser reached us. What stands in front may have asked for us by another name.
 fn host(app: &App, headers: &HeaderMap) -> String {
     let sent = headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    app.hostname.as_deref().or(sent).unwrap_or("127.0.0.1:8080").to_owned()
+    let hostname = app.hostname.as_deref();
+    let known = sent.filter(|sent| hostname.is_none_or(|hostname| is_known(sent, hostname)));
+    known.or(hostname).unwrap_or("127.0.0.1:8080").to_owned()
 }
 
 fn summary(fleet: &Fleet, now: Millis) -> Markup {

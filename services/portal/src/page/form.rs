@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, header};
 
+use super::names::is_known;
 use crate::App;
 use crate::extract::read;
 use crate::problem::Problem;
@@ -25,7 +26,11 @@ impl FromRequest<App> for Form {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         if !is_ours(request.headers(), app.hostname.as_deref()) {
-            return Err(Problem::forbidden("this form was sent by another site's page"));
+            let hint = match &app.hostname {
+                Some(hostname) => format!("; this portal's own are at {hostname}"),
+                None => String::new(),
+            };
+            return Err(Problem::forbidden(format!("this form was sent by another site's page{hint}")));
         }
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if !content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded")) {
@@ -43,14 +48,13 @@ pub(crate) fn is_ours(headers: &HeaderMap, hostname: Option<&str>) -> bool {
     if !matches!(text(http::HeaderName::from_static("sec-fetch-site")), None | Some("same-origin" | "none")) {
         return false;
     }
-    match (headers.get(header::ORIGIN), hostname.or_else(|| text(header::HOST))) {
-        (None, _) => true,
-        (Some(origin), Some(host)) => {
-            let origin = origin.to_str().unwrap_or_default();
-            origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
-        }
-        (Some(_), None) => false,
-    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let Some((_, origin)) = origin else { return false };
+    let same = text(header::HOST).is_some_and(|host| origin.eq_ignore_ascii_case(host));
+    let Some(hostname) = hostname else { return same };
+    // Whoever stands in front may ask for us by another name.
+    origin.eq_ignore_ascii_case(hostname) || same && is_known(origin, hostname)
 }
 
 #[cfg(test)]
@@ -84,10 +88,32 @@ mod tests {
 
     #[test]
     fn a_configured_name_counts_more_than_what_the_request_says() {
+        for (host, origin, ours) in [
+            // Through something that asks for us by another name.
+            ("10.0.0.7:8080", "https://stoker.example", true),
+            ("stoker.example", "https://stoker.example", true),
+            ("stoker.example:8443", "https://Stoker.Example:8443", true),
+            ("stoker.example", "https://stoker.example:8443", false),
+            // Through a port of the person's own machine.
+            ("127.0.0.1:8080", "http://127.0.0.1:8080", true),
+            ("localhost:8080", "http://localhost:8080", true),
+            ("[::1]:8080", "http://[::1]:8080", true),
+            ("stoker.example", "http://127.0.0.1:8080", false),
+            ("127.0.0.1:8080", "http://127.0.0.1:9999", false),
+            // Of a name that leads to us, and is not ours.
+            ("evil.example", "http://evil.example", false),
+            ("10.0.0.7:8080", "http://10.0.0.7:8080", false),
+            ("stoker.example.evil.example", "https://stoker.example.evil.example", false),
+            ("stoker.example", "null", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", host.parse().unwrap());
+            headers.insert("origin", origin.parse().unwrap());
+            assert_eq!(is_ours(&headers, Some("stoker.example")), ours, "{host} {origin}");
+        }
         let mut headers = HeaderMap::new();
         headers.insert("host", "10.0.0.7:8080".parse().unwrap());
         headers.insert("origin", "https://stoker.example".parse().unwrap());
-        assert!(is_ours(&headers, Some("stoker.example")));
         assert!(!is_ours(&headers, None));
     }
 }

@@ -3,6 +3,7 @@
 mod fleet;
 mod form;
 mod frame;
+mod names;
 mod session;
 mod sign_in;
 mod welcome;

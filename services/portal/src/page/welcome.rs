@@ -2,12 +2,13 @@
 
 use maud::{Markup, html};
 
-/// The steps, for whoever reached this portal as `host` (with its port where it has one).
-pub(crate) fn welcome(host: &str) -> Markup {
+use super::names::name;
+
+/// The steps, for whoever reached this portal as `host` (with its port where it has one), by HTTPS or not.
+pub(crate) fn welcome(https: bool, host: &str) -> Markup {
+    let scheme = if https { "https" } else { "http" };
     // Devices come to the same name, at a port of their own.
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
-    });
+    let name = name(host);
     html! {
         section.card.welcome {
             h1 { "Connect your first device" }
@@ -19,7 +20,7 @@ pub(crate) fn welcome(host: &str) -> Markup {
                     pre { code { "stoker device add boiler-7 --model K200 --site north" } }
                     p { "or, without the command line tool," }
                     pre { code {
-                        "curl http://" (host) "/api/v1/devices \\\n"
+                        "curl " (scheme) "://" (host) "/api/v1/devices \\\n"
                         "  -H \"Authorization: Bearer $STOKER_TOKEN\" \\\n"
                         "  -H 'Content-Type: application/json' \\\n"
                         "  -d '{\"id\":\"boiler-7\",\"model\":\"K200\",\"site\":\"north\"}'"
@@ -68,14 +69,16 @@ mod tests {
             ("[::1]:8080", "[::1]"),
             ("[::1]", "[::1]"),
         ] {
-            let text = welcome(host).into_string();
+            let text = welcome(false, host).into_string();
             assert!(text.contains(&format!("mosquitto_pub -h {name} -p 1883")), "{host}");
             assert!(text.contains(&format!("curl http://{host}/api/v1/devices")), "{host}");
+            let text = welcome(true, host).into_string();
+            assert!(text.contains(&format!("curl https://{host}/api/v1/devices")), "{host}");
         }
     }
 
     #[test]
     fn a_name_from_the_request_brings_no_markup() {
-        assert!(!welcome("<script>").into_string().contains("<script>"));
+        assert!(!welcome(true, "<script>").into_string().contains("<script>"));
     }
 }

@@ -1,9 +1,16 @@
 //! Real connections: what the server itself does before and after any handler.
 
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use stoker_link::{ServerTexts, ServerTls};
 use stoker_portal::{PortalConfig, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use crate::fake::Fake;
@@ -77,4 +84,48 @@ async fn a_head_that_is_too_large_is_refused() {
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer:.100}");
     served.shutdown.cancel();
     served.portal.await.unwrap().unwrap();
+}
+
+/// Trusts that certificate alone.
+fn trusting(pem: &str) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+#[tokio::test]
+async fn people_come_by_tls_where_there_is_a_certificate() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let texts = ServerTexts {
+        certificates: made.cert.pem().into_bytes(),
+        key: made.signing_key.serialize_pem().into_bytes(),
+        client_ca: None,
+    };
+    let tls = ServerTls::reading("portal", move || Ok(texts.clone())).unwrap();
+    let served = serve(PortalConfig { tls: Some(tls), https: true, ..PortalConfig::new(TOKEN) }).await;
+    let stream = TcpStream::connect(served.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = trusting(&made.cert.pem()).connect(name, stream).await.unwrap();
+    let form = format!("secret={TOKEN}");
+    let head = format!(
+        "POST /sign-in HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\norigin: https://localhost\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    assert!(answer.contains("__Host-stoker=") && answer.contains("; Secure"), "{answer}");
+    // Nothing is said without it: what comes is an alert of TLS, if anything.
+    let plain = exchange(served.address, "GET /sign-in HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(!plain.contains("HTTP"), "{plain}");
+    // A handshake that is never finished holds no shutdown up.
+    let idle = TcpStream::connect(served.address).await.unwrap();
+    served.shutdown.cancel();
+    served.portal.await.unwrap().unwrap();
+    drop(idle);
 }

@@ -1,5 +1,6 @@
 //! One configuration: a YAML file, the environment over it, flags over both.
 
+mod front;
 mod telemetry;
 mod tls;
 mod yaml;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use stoker_link::TlsFiles;
 
 use crate::outward::Files;
+pub(crate) use front::{Gateway, Portal, ProxyProtocol, SecureDoor};
 pub(crate) use telemetry::STANDARD;
 
 /// Everything that can be configured. An unknown key is an error that names it.
@@ -155,44 +157,6 @@ pub(crate) struct Webhook {
     pub(crate) allow: Vec<String>,
 }
 
-/// `gateway.…`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Gateway {
-    /// Some of the cores, `host:port`.
-    pub(crate) cores: Vec<String>,
-    pub(crate) mqtt: Door,
-    pub(crate) mqtts: SecureDoor,
-    pub(crate) ws: Door,
-    pub(crate) wss: SecureDoor,
-}
-
-/// `gateway.mqtt.…`, `gateway.ws.…`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Door {
-    pub(crate) listen: Option<String>,
-}
-
-/// `gateway.mqtts.…`, `gateway.wss.…`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct SecureDoor {
-    pub(crate) listen: Option<String>,
-    pub(crate) cert: Option<PathBuf>,
-    pub(crate) key: Option<PathBuf>,
-    pub(crate) client_ca: Option<PathBuf>,
-}
-
-/// `portal.…`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Portal {
-    /// Some of the cores, `host:port`.
-    pub(crate) cores: Vec<String>,
-    pub(crate) listen: Option<String>,
-}
-
 /// `admin.…`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -275,8 +239,17 @@ fn within_a_year<E: serde::de::Error>(duration: Duration) -> Result<Duration, E>
 }
 
 /// Lists may come from the environment with commas between.
-const LISTS: [&str; 5] =
-    ["notifier.webhook.allow", "cassandra.contact_points", "gateway.cores", "notifier.cores", "portal.cores"];
+const LISTS: [&str; 9] = [
+    "notifier.webhook.allow",
+    "cassandra.contact_points",
+    "gateway.cores",
+    "gateway.mqtt.proxy_protocol.trusted_cidrs",
+    "gateway.mqtts.proxy_protocol.trusted_cidrs",
+    "gateway.ws.proxy_protocol.trusted_cidrs",
+    "gateway.wss.proxy_protocol.trusted_cidrs",
+    "notifier.cores",
+    "portal.cores",
+];
 
 /// The variables: lists, and all others. Only lists are parsed; a password that looks like a number is none, and what is to be
 /// one is read as such when it is taken.
@@ -404,8 +377,11 @@ mod tests {
 
     #[test]
     fn every_door_has_its_own_keys() {
-        let yaml = "gateway:\n  ws: {listen: '127.0.0.1:1'}\n  wss: {listen: '127.0.0.1:2', cert: a.crt, key: a.key, client_ca: ca.crt}\n";
-        let read = read(yaml, &[("STOKER__GATEWAY__WS__LISTEN", "127.0.0.1:3")]).unwrap();
+        let yaml = "gateway:\n  ws: {listen: '127.0.0.1:1', proxy_protocol: {trusted_cidrs: [10.0.0.0/8]}}\n  wss: {listen: '127.0.0.1:2', cert: a.crt, key: a.key, client_ca: ca.crt}\n";
+        let trusted = ("STOKER__GATEWAY__WSS__PROXY_PROTOCOL__TRUSTED_CIDRS", "10.0.0.0/8,::1");
+        let read = read(yaml, &[("STOKER__GATEWAY__WS__LISTEN", "127.0.0.1:3"), trusted]).unwrap();
+        assert_eq!(read.gateway.ws.proxy_protocol.trusted_cidrs, ["10.0.0.0/8"]);
+        assert_eq!(read.gateway.wss.proxy_protocol.trusted_cidrs, ["10.0.0.0/8", "::1"]);
         assert_eq!(read.gateway.ws.listen.as_deref(), Some("127.0.0.1:3"));
         let wss = read.gateway.wss;
         let files = [wss.cert, wss.key, wss.client_ca].map(|path| path.unwrap().display().to_string());
@@ -414,6 +390,14 @@ mod tests {
             (Some("127.0.0.1:2"), ["a.crt", "a.key", "ca.crt"])
         );
         assert!(read.gateway.mqtt.listen.is_none() && read.gateway.mqtts.cert.is_none());
+    }
+
+    #[test]
+    fn a_portal_has_its_name_and_its_certificate() {
+        let environment = [("STOKER__PORTAL__HTTPS", "true"), ("STOKER__PORTAL__CERT", "a.crt")];
+        let portal = read("portal: {key: a.key, hostname: stoker.example.com}", &environment).unwrap().portal;
+        assert_eq!((portal.https, portal.hostname.as_deref()), (Some(true), Some("stoker.example.com")));
+        assert_eq!([portal.cert, portal.key], ["a.crt", "a.key"].map(|path| Some(PathBuf::from(path))));
     }
 
     #[test]
@@ -443,6 +427,7 @@ mod tests {
             ("silence: {afterwards: 3s}", vec![], "afterwards"),
             ("{}", vec![("STOKER__GATEWAY__MQTT__LISTN", "x")], "listn"),
             ("gateway: {ws: {cert: a.crt}}", vec![], "cert"),
+            ("gateway: {ws: {proxy_protocol: {trusted: []}}}", vec![], "trusted"),
             ("tls: {client_ca: a.crt}", vec![], "client_ca"),
         ] {
             let error = read(yaml, &environment).unwrap_err();

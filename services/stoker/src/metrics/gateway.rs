@@ -31,6 +31,11 @@ pub(super) fn show(to: &mut Exposition<'_>, stats: &GatewayStats) -> fmt::Result
         "Handshakes, of TLS or WebSocket, that failed",
         gateway.handshakes_failed,
     )?;
+    to.counter(
+        "gateway_proxy_headers_refused",
+        "Connections of balancers closed for want of a right PROXY header",
+        gateway.proxy_headers_refused,
+    )?;
     to.counter("gateway_credentials_refused", "Wrong credentials", gateway.credentials_refused)?;
     to.counter("gateway_readings", "Readings handed to core", gateway.readings)?;
     to.counter("gateway_readings_stored", "Readings stored", gateway.readings_stored)?;

@@ -3,13 +3,14 @@
 use anyhow::{Context, Result, bail};
 use std::future::ready;
 use stoker_link::MESSAGE_MOST;
-use stoker_portal::{LateBus, PortalConfig};
+use stoker_portal::LateBus;
 use stoker_proto::core::v1::MemberRole;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 
 use super::heartbeat::{self, Heart};
 use super::{Process, Role, began, bus_config, cores, feed, host, link, private_port, required, tls};
 use crate::config::Configuration;
+use crate::https::Front;
 use crate::listen::open;
 use crate::metrics::Metrics;
 
@@ -29,9 +30,11 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let cores = cores(&configuration.portal.cores, "portal.cores")?;
     let link = link(tls(&configuration)?.as_ref());
     let token = token(&configuration)?;
+    let front = Front::read(&configuration.portal)?;
+    let scheme = front.scheme();
     let listen = configuration.portal.listen.as_deref().unwrap_or("0.0.0.0:8080");
     let (listener, address) = open("HTTP", "portal.listen", listen).await?;
-    let mut portal = PortalConfig::new(token);
+    let mut portal = front.portal(token);
     if configuration.bus.url.is_some() {
         let (late, end) = (LateBus::default(), process.back_end());
         let config = bus_config(&process, &configuration, Role::Portal)?;
@@ -53,6 +56,6 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     process.back("beats to core", heartbeat::run(heart, link, cores, end));
     let end = process.front_end();
     process.front("portal", stoker_portal::run(portal, core, listener, end));
-    began(Role::Portal, &process.member, &format!("http://{address}"), private);
+    began(Role::Portal, &process.member, &format!("{scheme}://{address}"), private);
     process.run(|| {}, ready(())).await
 }

@@ -15,7 +15,6 @@ use stoker_domain::payload::PayloadLimits;
 use stoker_domain::ports::bus::Bus;
 use stoker_gateway::{Drain, GatewayConfig, GatewayStats};
 use stoker_notifier::Notifier;
-use stoker_portal::PortalConfig;
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
@@ -165,7 +164,7 @@ impl Platform {
         let stats = Arc::new(GatewayStats::default());
         let sessions = Arc::clone(&stats);
         process.counts(move || sessions.snapshot().sessions);
-        let mut portal = PortalConfig::new(token);
+        let mut portal = ports.front.portal(token);
         let on: Arc<dyn Bus> = bus.clone();
         portal.bus = Some(Arc::new(on.into()));
         let (counted, watched) = (store.clone(), bus.clone());

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tokio::net::TcpListener;
 
 use super::Up;
 use crate::config::Configuration;
+use crate::https::Front;
 use crate::listen::{Closed, Defaults, Doors, open};
 
 /// All ports, open.
@@ -16,6 +17,7 @@ pub(super) struct Ports {
     pub(super) http: TcpListener,
     pub(super) admin: TcpListener,
     pub(super) http_address: SocketAddr,
+    pub(super) front: Front,
     admin_address: SocketAddr,
 }
 
@@ -38,18 +40,26 @@ impl Ports {
         }
         let defaults =
             Defaults { mqtt: "127.0.0.1:1883", ws: Some("127.0.0.1:8083"), certificates: Some(directory) };
-        let doors = Closed::read(&gateway, &defaults)?.open().await?;
+        let (doors, front) = (Closed::read(&gateway, &defaults)?, Front::read(&configuration.portal)?);
+        if up.demo.is_some() && front.scheme() == "https" {
+            bail!(
+                "the fleet of --demo is made by plain HTTP, and portal.cert is given: leave one of them out, or run \
+                 `stoker sim`"
+            );
+        }
+        let doors = doors.open().await?;
         let http = pick(&up.http, &configuration.portal.listen, "127.0.0.1:8080");
         let (http, http_address) = open("HTTP", "--http (portal.listen)", &http).await?;
         let admin = pick(&up.admin, &configuration.admin.listen, "127.0.0.1:9090");
         let (admin, admin_address) = open("health and metrics", "--admin (admin.listen)", &admin).await?;
-        Ok(Self { doors, http, admin, http_address, admin_address })
+        Ok(Self { doors, http, admin, http_address, front, admin_address })
     }
 
     /// Where everything is, for a person.
     pub(super) fn shown(&self, token_file: &Path) -> String {
         format!(
-            "console http://{}, devices {}, private port {}, token in {}",
+            "console {}://{}, devices {}, private port {}, token in {}",
+            self.front.scheme(),
             self.http_address,
             self.doors.urls.join(" "),
             self.admin_address,
