@@ -201,7 +201,7 @@ impl Run {
         let heap = self.session.heap_bytes();
         assert!(heap <= if self.ended { 0 } else { MOST_HEAP }, "{heap} bytes are kept");
         if self.session.version() == Version::V5 {
-            assert!(self.session.unanswered() <= 5);
+            assert!(self.session.unanswered() <= 7);
         }
         assert!(self.session.in_flight() <= 3 && self.session.queued() <= 4);
         assert!(self.session.timeout().is_none() || !self.ended);
