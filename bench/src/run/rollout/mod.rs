@@ -150,7 +150,7 @@ impl Rollout {
         }
         ensure!(
             has_door || !self.acts.contains(&Act::Certificate),
-            "the Gateway has no listener of protocol Mqtts: add one, or leave `certificate` out of --acts"
+            "the Gateway has no address, or no listener of protocol Mqtts: add one, or leave `certificate` out of --acts"
         );
         Ok(self.acts.clone())
     }
@@ -175,10 +175,8 @@ impl Rollout {
             (None, None) => anyhow::bail!("Gateway {} has no listener of protocol Mqtt", gateway.name),
         };
         let hostname = gateway.spec["hostname"].as_str().unwrap_or_default().to_owned();
-        let door = match port("Mqtts") {
-            Some((port, secret)) => Some(Door { address: named(port)?, hostname, secret }),
-            None => None,
-        };
+        let door = port("Mqtts")
+            .and_then(|(port, secret)| Some(Door { address: named(port).ok()?, hostname, secret }));
         Ok((plain, door))
     }
 
