@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 
 use anyhow::{Context, Result, bail, ensure};
-use stoker_e2e::{Options, Platform, SmtpSink, refused};
+use stoker_e2e::{ClientCa, Options, Platform, SmtpSink, eventually, refused};
 
 /// Flags of `up` on a directory, with free ports where none is given.
 fn up<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -191,4 +191,49 @@ async fn crash_mail_without_a_mail_server_is_refused() -> Result<()> {
     let data = data.to_str().context("no UTF-8")?;
     let says = ["crash.mail_to", "notifier.email.smtp_url"];
     fails(&up(data, &[]), &[("STOKER__CRASH__MAIL_TO", "ops@example.org")], &says).await
+}
+
+/// What the platform's description is answered with to somebody who believes that authority alone and comes anew; nothing where
+/// they do not believe what they are shown.
+async fn described(url: &str, ca: &ClientCa) -> Result<Option<reqwest::StatusCode>> {
+    let believed = reqwest::Certificate::from_pem(&fs::read(&ca.path)?)?;
+    let client = reqwest::Client::builder().tls_certs_only([believed]).build()?;
+    Ok(client.get(url).send().await.ok().map(|answer| answer.status()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_come_by_https_where_there_is_a_certificate_and_are_shown_a_new_one_as_it_comes() -> Result<()>
+{
+    let directory = tempfile::tempdir()?;
+    let [old, new] = ["old", "new"].map(|name| ClientCa::make(directory.path(), name));
+    let (old, new) = (old?, new?);
+    let shown = old.sign_server("portal", &["127.0.0.1"])?;
+    let (cert, key) = (shown.certificate.display(), shown.key.display());
+    let config = format!("portal: {{cert: '{cert}', key: '{key}', hostname: stoker.example.com}}");
+    let why = "the portal's port is behind no balancer";
+    let platform = Platform::one(why, Options::config(&config)).await?;
+    let path = format!("{}/api/v1/openapi.json", platform.http);
+    let url = format!("https://{path}");
+    ensure!(described(&url, &new).await?.is_none(), "what the other has signed is not shown yet");
+    ensure!(described(&url, &old).await?.is_some_and(|status| status == 200), "HTTPS is spoken");
+    ensure!(described(&format!("http://{path}"), &old).await?.is_none(), "nothing else is");
+    // Into the same files.
+    new.sign_server("portal", &["127.0.0.1"])?;
+    eventually("the new certificate is shown", || async { described(&url, &new).await }).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_for_people_that_cannot_be_used_is_named() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data");
+    let data = data.to_str().context("no UTF-8")?;
+    let flags = up(data, &[]);
+    let nowhere = [("STOKER__PORTAL__CERT", "/nowhere/a.crt"), ("STOKER__PORTAL__KEY", "/nowhere/a.key")];
+    fails(&flags, &nowhere[..1], &["portal.key", "both or neither"]).await?;
+    fails(&flags, &nowhere, &["portal.cert", "/nowhere/a.crt"]).await?;
+    fails(&flags, &[("STOKER__PORTAL__HOSTNAME", "https://stoker.example.com")], &["portal.hostname"])
+        .await?;
+    let networks = [("STOKER__GATEWAY__MQTT__PROXY_PROTOCOL__TRUSTED_CIDRS", "10.0.0.0/8,balancer")];
+    fails(&flags, &networks, &["gateway.mqtt.proxy_protocol.trusted_cidrs", "balancer"]).await
 }

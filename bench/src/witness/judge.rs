@@ -57,8 +57,7 @@ fn count<T>(items: &[T]) -> u64 {
 impl Witness<'_> {
     /// It is of this run's fleet, and not of another one that the platform knows, too.
     fn is_ours(&self, device: &str) -> bool {
-        let number = device.strip_prefix(&self.config.id_prefix).and_then(|number| number.parse().ok());
-        number.is_some_and(|number: u32| self.config.numbers().contains(&number))
+        self.config.device_number(device).is_some()
     }
 
     /// Looks at everything.

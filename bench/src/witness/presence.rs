@@ -35,7 +35,7 @@ pub(crate) async fn not_in_state(
     loop {
         let mut others: BTreeMap<String, String> = BTreeMap::new();
         let listed = api.each("/devices", "", |device: Device| {
-            if device.id.starts_with(&config.id_prefix) && device.connection.state != state {
+            if config.device_number(&device.id).is_some() && device.connection.state != state {
                 others.insert(device.id, device.connection.state);
             }
         });

@@ -70,7 +70,7 @@ impl One {
             mqtts: options.mqtts.then(|| after("mqtts://")).transpose()?,
             ws: after(" ws://")?,
             wss: options.wss.then(|| after("wss://")).transpose()?,
-            http: after("console http://")?,
+            http: after("console http://").or_else(|_| after("console https://"))?,
             admin: after("private port ")?,
         })
     }

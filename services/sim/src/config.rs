@@ -171,6 +171,14 @@ impl SimConfig {
         self.first..self.first.saturating_add(self.devices)
     }
 
+    /// The number of the device of that id, if it is one of these.
+    #[must_use]
+    pub fn device_number(&self, id: &str) -> Option<u32> {
+        let number = id.strip_prefix(&self.id_prefix)?.parse().ok()?;
+        // `boiler-007` is another device.
+        (self.numbers().contains(&number) && self.device_id(number) == id).then_some(number)
+    }
+
     /// What a device needs to be let in, as a line for `POST /api/v1/devices:import`, without a line feed.
     #[must_use]
     pub fn import_line(&self, number: u32) -> String {
@@ -312,6 +320,20 @@ mod tests {
         assert_ne!(token_for("secret", "boiler-7"), token_for("secret", "boiler-8"));
         assert_ne!(token_for("secret", "boiler-7"), token_for("other", "boiler-7"));
         assert_ne!(token_for("", "boiler-7").len(), 4);
+    }
+
+    #[test]
+    fn a_device_of_the_fleet_is_known_by_its_id() {
+        let mut config = SimConfig::new("mqtt://host", 10, "s").unwrap();
+        config.first = 5;
+        for number in config.numbers() {
+            assert_eq!(config.device_number(&config.device_id(number)), Some(number));
+        }
+        for other in
+            ["boiler-4", "boiler-15", "boiler-07", "boiler-+7", "boiler-", "boiler-x7", "oven-7", "7"]
+        {
+            assert_eq!(config.device_number(other), None, "{other}");
+        }
     }
 
     #[test]

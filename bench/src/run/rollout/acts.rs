@@ -286,17 +286,19 @@ impl Hands {
     async fn end_operator(&mut self) -> Result<()> {
         eprintln!("{:7.1} s    the operator is ended", self.begun.elapsed().as_secs_f64());
         let before = self.kube.operators().await?;
+        // One that is still ending since the last time is none to be replaced.
+        let wished = before.iter().filter(|(_, ready)| *ready).count().max(1);
         self.kube.restart_operator().await?;
         let begun = Instant::now();
         loop {
             let now = self.kube.operators().await?;
             let is_new = |name: &String| before.iter().all(|(old, _)| old != name);
             let ready = now.iter().filter(|(name, ready)| *ready && is_new(name)).count();
-            if ready >= before.len() {
+            if ready >= wished {
                 return Ok(());
             }
             if begun.elapsed() > self.within {
-                bail!("{ready} of {} pods of the operator are ready again", before.len());
+                bail!("{ready} of {wished} pods of the operator are ready again");
             }
             sleep(LOOK_EVERY).await;
         }

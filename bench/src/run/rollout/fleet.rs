@@ -50,11 +50,6 @@ impl Eyes {
         self.config.numbers().map(of).collect()
     }
 
-    fn number(&self, id: &str) -> Option<u32> {
-        let number = id.strip_prefix(&self.config.id_prefix)?.parse().ok()?;
-        self.config.numbers().contains(&number).then_some(number)
-    }
-
     /// In which pod the session of each connected device is, as the platform says.
     pub(super) async fn places(&self) -> Result<HashMap<u32, String>> {
         let status: Status = self.api.get("/status").await?;
@@ -65,7 +60,7 @@ impl Eyes {
             .each("/devices", "", |device: Device| {
                 let gateway = device.connection.gateway.filter(|_| device.connection.state == "online");
                 let host = gateway.and_then(|gateway| hosts.get(&gateway));
-                places.extend(self.number(&device.id).zip(host.cloned()));
+                places.extend(self.config.device_number(&device.id).zip(host.cloned()));
             })
             .await?;
         Ok(places)
@@ -76,7 +71,8 @@ impl Eyes {
         let mut count = 0;
         self.api
             .each("/alarms", "", |alarm: Alarm| {
-                count += u64::from(alarm.kind != "fault" && self.number(&alarm.device).is_some());
+                count +=
+                    u64::from(alarm.kind != "fault" && self.config.device_number(&alarm.device).is_some());
             })
             .await?;
         Ok(count)

@@ -128,6 +128,8 @@ struct Line {
     window: Window,
     moves: Moves,
     uncalled: Vec<u32>,
+    /// Devices of which it was known which pod held them: only of these it can be told.
+    placed: u64,
     dials_failed: u64,
     readings: u64,
     alarms: u64,
@@ -148,7 +150,7 @@ impl Rollout {
         }
         ensure!(
             has_door || !self.acts.contains(&Act::Certificate),
-            "the Gateway has no listener of protocol Mqtts: add one, or leave `certificate` out of --acts"
+            "the Gateway has no address, or no listener of protocol Mqtts: add one, or leave `certificate` out of --acts"
         );
         Ok(self.acts.clone())
     }
@@ -173,10 +175,8 @@ impl Rollout {
             (None, None) => anyhow::bail!("Gateway {} has no listener of protocol Mqtt", gateway.name),
         };
         let hostname = gateway.spec["hostname"].as_str().unwrap_or_default().to_owned();
-        let door = match port("Mqtts") {
-            Some((port, secret)) => Some(Door { address: named(port)?, hostname, secret }),
-            None => None,
-        };
+        let door = port("Mqtts")
+            .and_then(|(port, secret)| Some(Door { address: named(port).ok()?, hostname, secret }));
         Ok((plain, door))
     }
 
@@ -322,7 +322,13 @@ impl Rollout {
     /// Does one thing, and looks at what it did to the fleet.
     async fn act(&self, hands: &mut Hands, step: Step, eyes: &Eyes) -> Result<Line> {
         eprintln!("{:7.1} s  {step}", hands.begun.elapsed().as_secs_f64());
-        let places = eyes.places().await?;
+        let pods_of = |look: &Look| -> Result<BTreeSet<String>> {
+            let pods = look.pods_of(look.first(Kind::Gateway)?);
+            Ok(pods.into_iter().map(|pod| pod.name.clone()).collect())
+        };
+        let there = pods_of(&hands.settled().await?)?;
+        let mut places = eyes.places().await?;
+        places.retain(|_, pod| there.contains(pod));
         let (from, before) = (Instant::now(), eyes.stats.snapshot());
         hands.act(step).await?;
         all_connected(&eyes.stats, self.devices, BACK_WITHIN).await?;
@@ -334,9 +340,8 @@ impl Rollout {
         let window = Window { from, to: Instant::now() };
         let fleet = eyes.sessions();
         let moves = moves::moves(&fleet, window);
-        let pods = look.pods_of(look.first(Kind::Gateway)?);
-        let there: BTreeSet<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
-        let stays = |device: &&u32| places.get(device).is_some_and(|pod| there.contains(pod.as_str()));
+        let there = pods_of(&look)?;
+        let stays = |device: &&u32| places.get(device).is_some_and(|pod| there.contains(pod));
         let line = Line {
             step,
             took,
@@ -344,6 +349,7 @@ impl Rollout {
             // The pod of a process that was killed stays.
             uncalled: moves.moved.iter().filter(|_| step.is_planned()).filter(stays).copied().collect(),
             moves,
+            placed: u64::try_from(places.len())?,
             dials_failed: failed(&stats) - failed(&before),
             readings: stats.readings_acked,
             alarms: eyes.false_alarms().await?,
@@ -427,6 +433,9 @@ impl Rollout {
         };
         report.none("devices that moved more than once in an act", &of(|line| &line.moves.more));
         report.none("devices that moved although their gateway stayed", &of(|line| &line.uncalled));
+        let placed = acted.iter().map(|line| line.placed).sum();
+        let expected = u64::from(self.devices) * count(acted.len());
+        report.exactly("devices of which the pod was known, over all acts", expected, placed);
         report.none("devices that lost their connection to a new certificate", &hands.lost);
         report.exactly("containers that had to be started again", hands.killed, hands.restarts());
         report.exactly(

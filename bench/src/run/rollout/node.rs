@@ -21,9 +21,13 @@ fn processes(uid: &str) -> Result<Vec<Pid>> {
             continue;
         };
         // One that has ended meanwhile is none.
-        let read = |name: &str| fs::read_to_string(Path::new("/proc").join(number.to_string()).join(name));
-        let (Ok(cgroup), Ok(name)) = (read("cgroup"), read("comm")) else { continue };
-        if name.trim_end() == PROGRAM && is_of(&cgroup, uid) {
+        let of = Path::new("/proc").join(number.to_string());
+        // By its file: processes of ours say in their name what they do.
+        let (Ok(cgroup), Ok(file)) = (fs::read_to_string(of.join("cgroup")), fs::read_link(of.join("exe")))
+        else {
+            continue;
+        };
+        if file.file_name().is_some_and(|name| name == PROGRAM) && is_of(&cgroup, uid) {
             found.extend(Pid::from_raw(number));
         }
     }
