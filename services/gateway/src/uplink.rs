@@ -39,6 +39,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// With several cores, readings wait so long for one that takes them. Then their devices are told.
 const RESEND_WITHIN: Duration = Duration::from_secs(15);
 
+/// The longest pause before the stream is tried again: meanwhile devices may be closed for their readings.
+const PAUSE_MOST: Duration = Duration::from_secs(1);
+/// What health calls it.
+const THING: &str = "readings";
 /// The stream is to be there within this time.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -148,6 +152,9 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) -> Result<(), std::convert::Infallible> {
+    // A device that came before it would be closed for its first reading. Later on, whether there is a core is for the beats
+    // to say.
+    shared.health.waiting(THING, "no core has taken the stream of readings yet");
     let mut pause = Duration::from_millis(50);
     let mut again: VecDeque<Batch> = VecDeque::new();
     let mut told = None;
@@ -174,7 +181,7 @@ pub(crate) async fn run(
             () = shutdown.cancelled() => break,
             () = tokio::time::sleep(jittered(pause)) => {}
         }
-        pause = pause.saturating_mul(2).min(Duration::from_secs(if shared.several_cores { 1 } else { 5 }));
+        pause = pause.saturating_mul(2).min(PAUSE_MOST);
     }
     fail(&shared, &mut again);
     Ok(())
@@ -254,6 +261,7 @@ impl Stream {
             opened = opening => opened.map_err(|_| Status::deadline_exceeded("core took no stream"))??.into_inner(),
         };
         self.shared.uplink.open();
+        self.shared.health.ready(THING);
         self.pump(batches, answers, shutdown).await
     }
 
