@@ -44,6 +44,7 @@ mod tests {
         a_full_gateway_queue_refuses_the_newest(4),
         the_feed_reaches_everybody_who_listens,
         the_feed_is_numbered,
+        who_follows_the_feed_hears_what_others_listen_to,
         a_slow_listener_is_told_how_much_it_lost(8),
     }
 

@@ -155,4 +155,8 @@ impl Bus for ObservedBus {
     async fn consume_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError> {
         self.bus.consume_feed().await
     }
+
+    async fn follow_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError> {
+        self.bus.follow_feed().await
+    }
 }

@@ -61,22 +61,17 @@ impl LiveFeed {
         self.consumers.load(Ordering::Relaxed)
     }
 
-    pub(super) fn consume(&self) -> Result<Consumer, BusError> {
+    /// `counts`: things are published for it.
+    pub(super) fn consume(&self, counts: bool) -> Result<Consumer, BusError> {
         if self.closed.is_cancelled() {
             return Err(BusError::Closed);
         }
-        self.consumers.fetch_add(1, Ordering::Relaxed);
+        let counted = counts.then(|| Counted::new(&self.consumers));
         let mut newest = self.newest.lock();
         *newest += u64::from(self.skipped.swap(false, Ordering::Relaxed));
         let (ring, publisher) = (self.ring.subscribe(), Arc::clone(&self.publisher));
         let begins = Some(FeedPosition { publisher: Arc::clone(&publisher), number: *newest });
-        Ok(Consumer {
-            ring,
-            publisher,
-            begins,
-            consumers: Arc::clone(&self.consumers),
-            closed: self.closed.clone(),
-        })
+        Ok(Consumer { ring, publisher, begins, _counted: counted, closed: self.closed.clone() })
     }
 
     pub(super) fn close(&self) {
@@ -89,13 +84,23 @@ pub(super) struct Consumer {
     publisher: Arc<str>,
     /// To be said first: from where on it listens.
     begins: Option<FeedPosition>,
-    consumers: Arc<AtomicUsize>,
+    _counted: Option<Counted>,
     closed: CancellationToken,
 }
 
-impl Drop for Consumer {
+/// Says that somebody listens, as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(consumers: &Arc<AtomicUsize>) -> Self {
+        consumers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(consumers))
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.consumers.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

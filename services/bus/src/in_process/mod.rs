@@ -154,6 +154,10 @@ impl Bus for InProcessBus {
     }
 
     async fn consume_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError> {
-        Ok(Box::new(self.feed.consume()?))
+        Ok(Box::new(self.feed.consume(true)?))
+    }
+
+    async fn follow_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError> {
+        Ok(Box::new(self.feed.consume(false)?))
     }
 }

@@ -48,17 +48,17 @@ pub(super) struct Consumer {
     ready: VecDeque<Feed>,
     /// Taken and not acknowledged; acknowledged together, by halves of the prefetch.
     unacknowledged: u16,
-    _here: Here,
+    _here: Option<Here>,
     _open: Open,
 }
 
 impl Consumer {
-    /// Returns when every publisher has had the time to learn of it.
-    pub(super) async fn start(parts: &Arc<Parts>) -> Result<Self, BusError> {
+    /// Returns when every publisher has had the time to learn of it, if it counts: things are published for it.
+    pub(super) async fn start(parts: &Arc<Parts>, counts: bool) -> Result<Self, BusError> {
         let config = Arc::clone(&parts.config);
-        let attach: Attach = Arc::new(move |link| attach(Arc::clone(&config), link).boxed());
+        let attach: Attach = Arc::new(move |link| attach(Arc::clone(&config), link, counts).boxed());
         let (limits, closing) = (&parts.config.limits, parts.closing.clone());
-        let here = Here::new(&parts.feed.wanted);
+        let here = counts.then(|| Here::new(&parts.feed.wanted));
         let puller = Puller::start(parts.consuming.clone(), limits, closing, attach).await?;
         let this = Self {
             puller,
@@ -69,8 +69,10 @@ impl Consumer {
             _here: here,
             _open: Open::new(&parts.counters),
         };
-        // They ask once in that time; a half of it more for the broker's answer.
-        tokio::time::sleep(limits.listeners_every.mul_f32(1.5)).await;
+        if counts {
+            // They ask once in that time; a half of it more for the broker's answer.
+            tokio::time::sleep(limits.listeners_every.mul_f32(1.5)).await;
+        }
         Ok(this)
     }
 
@@ -125,15 +127,23 @@ impl Consumer {
     }
 }
 
-async fn attach(config: Arc<RabbitConfig>, link: Arc<Link>) -> Result<Subscription, RabbitError> {
+async fn attach(
+    config: Arc<RabbitConfig>,
+    link: Arc<Link>,
+    counts: bool,
+) -> Result<Subscription, RabbitError> {
     let (prefix, limits) = (&config.prefix, &config.limits);
     let queue = prefix.feed(&nonce()?);
     let channel = link.channel().await?;
     let step = Step { link: &link, channel: &channel };
     step.own_queue(&config, &queue, ALL_ACTIVITY, limits.feed, WhenFull::DropOldest).await?;
-    // From here on the publishers count us. The queue is there already.
-    let counted = consume(&link, &channel, prefix.listeners(), BasicConsumeOptions::default()).await?;
-    Subscription::open(link, channel, queue, limits.feed_prefetch, Some(counted)).await
+    let counted = if counts {
+        // From here on the publishers count us. The queue is there already.
+        Some(consume(&link, &channel, prefix.listeners(), BasicConsumeOptions::default()).await?)
+    } else {
+        None
+    };
+    Subscription::open(link, channel, queue, limits.feed_prefetch, counted).await
 }
 
 #[async_trait]

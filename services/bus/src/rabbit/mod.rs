@@ -290,6 +290,10 @@ impl Bus for RabbitBus {
     }
 
     async fn consume_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError> {
-        Ok(Box::new(feed::Consumer::start(&self.parts).await?))
+        Ok(Box::new(feed::Consumer::start(&self.parts, true).await?))
+    }
+
+    async fn follow_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError> {
+        Ok(Box::new(feed::Consumer::start(&self.parts, false).await?))
     }
 }

@@ -282,6 +282,28 @@ pub(crate) async fn the_feed_is_numbered(bus: &dyn Bus) {
     assert_eq!(next, [reached + 1]);
 }
 
+/// Who follows hears what is published for others, under the same numbers; nothing is published for it alone.
+pub(crate) async fn who_follows_the_feed_hears_what_others_listen_to(bus: &dyn Bus) {
+    let mut follower = bus.follow_feed().await.unwrap();
+    soon("nobody listens", async || !bus.feed_wanted()).await;
+    bus.publish_activity(activity(0));
+    let mut listener = bus.consume_feed().await.unwrap();
+    for n in 1..4 {
+        bus.publish_activity(activity(n));
+    }
+    let (_, listened) = numbers(&mut listener, 3).await;
+    let mut followed = Vec::new();
+    while followed.len() < 3 {
+        if let Feed::Activity(position, heard) = timeout(PATIENCE, follower.next()).await.unwrap().unwrap() {
+            assert_ne!(*heard, activity(0), "nobody listened then");
+            followed.push(position.number);
+        }
+    }
+    assert_eq!(followed, listened);
+    drop(listener);
+    soon("nobody listens any more", async || !bus.feed_wanted()).await;
+}
+
 /// Every listener hears everything from when it began to listen; nobody listening is known.
 pub(crate) async fn the_feed_reaches_everybody_who_listens(bus: &dyn Bus) {
     soon("nobody listens yet", async || !bus.feed_wanted()).await;

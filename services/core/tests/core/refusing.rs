@@ -58,4 +58,8 @@ impl Bus for Refusing {
     async fn consume_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError> {
         self.inner.consume_feed().await
     }
+
+    async fn follow_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError> {
+        self.inner.follow_feed().await
+    }
 }

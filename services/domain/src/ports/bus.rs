@@ -192,4 +192,7 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Listens to the live feed from now on.
     async fn consume_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError>;
+
+    /// Hears the live feed from now on, as long as somebody else listens: nothing is published for this one alone.
+    async fn follow_feed(&self) -> Result<Box<dyn FeedConsumer>, BusError>;
 }

@@ -1,11 +1,13 @@
-//! What a portal hears of the live feed, for all who listen to it. It listens while somebody wants it, and a while longer, so that
-//! who comes back finds what was missed.
+//! What a portal hears of the live feed, for all who listen to it. It asks for it while somebody wants it, and a while longer, so
+//! that who comes back finds what was missed; and hears what other portals ask for, so that who comes from there does, too.
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use stoker_domain::ports::bus::{Bus, Feed, FeedConsumer};
+use stoker_domain::ports::bus::{Bus, BusError, Feed, FeedConsumer};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,9 +25,8 @@ const LINGER: Duration = Duration::from_secs(120);
 const BEGIN_WITHIN: Duration = Duration::from_secs(15);
 /// The pause after that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Publishers have said how far they are when nothing comes for the first, or the second has gone by.
-const QUIET: Duration = Duration::from_millis(50);
-const SETTLED: Duration = Duration::from_millis(500);
+/// By then what was on its way when listening began has come: how far the publishers are.
+const SETTLED: Duration = Duration::from_millis(100);
 /// Entries that a listener takes at once.
 const AT_ONCE: usize = 64;
 /// What is kept for those who come back: with ten items a second, a quarter of an hour.
@@ -105,16 +106,25 @@ impl Hub {
         }
     }
 
-    /// Listens to the bus while somebody listens here, until `shutdown`; returns when all listeners have gone.
+    /// Hears the bus until `shutdown`: what is published for listeners elsewhere, so that they can go on here, and while somebody
+    /// listens here, everything. Returns when all listeners have gone.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let serving = async {
-            let Some(bus) = &self.0.bus else { return std::future::pending().await };
-            let mut listeners = self.0.listeners.subscribe();
-            // The sender lives as long as this.
-            while listeners.wait_for(|count| *count > 0).await.is_ok() {
-                self.serve(bus.get()).await;
-                self.0.listening.send_replace(false);
-                *self.0.backlog.lock() = Backlog::new(BOUNDS);
+            let Some(late) = &self.0.bus else { return std::future::pending().await };
+            let mut said = None;
+            loop {
+                if let Some(bus) = late.get() {
+                    let why = match self.serve(bus.as_ref()).await {
+                        Err(why) => why,
+                        Ok(never) => match never {},
+                    };
+                    self.0.listening.send_replace(false);
+                    // Once, and not each second for as long as the broker is away.
+                    if said.as_ref() != Some(&why) {
+                        tracing::warn!("the live feed is not heard: {why}; it is tried again");
+                        said = Some(why);
+                    }
+                }
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
         };
@@ -128,38 +138,46 @@ impl Hub {
         drop(listeners.wait_for(|count| *count == 0).await);
     }
 
-    async fn serve(&self, bus: Option<&Arc<dyn Bus>>) {
-        let Some(bus) = bus else { return };
-        match tokio::time::timeout(BEGIN_WITHIN, bus.consume_feed()).await {
-            Ok(Ok(feed)) => self.listen(feed).await,
-            Ok(Err(error)) => tracing::warn!(%error, "the live feed cannot be heard"),
-            Err(_) => tracing::warn!("the live feed cannot be heard: the bus does not answer"),
+    /// Follows, listens, and follows again, until the bus is not heard any longer.
+    async fn serve(&self, bus: &dyn Bus) -> Result<Infallible, String> {
+        let mut feed = begun(bus.follow_feed()).await?;
+        let mut listeners = self.0.listeners.subscribe();
+        loop {
+            let wanted = async { drop(listeners.wait_for(|count| *count > 0).await) };
+            self.hear_while(&mut feed, wanted).await?;
+            // What comes meanwhile is heard; what comes by both is taken once.
+            feed = self.hear_while(&mut feed, begun(bus.consume_feed())).await??;
+            self.hear_while(&mut feed, tokio::time::sleep(SETTLED)).await?;
+            self.0.listening.send_replace(true);
+            self.hear_while(&mut feed, self.unwanted()).await?;
+            self.0.listening.send_replace(false);
+            feed = self.hear_while(&mut feed, begun(bus.follow_feed())).await??;
         }
     }
 
-    async fn listen(&self, mut feed: Box<dyn FeedConsumer>) {
-        let settled = Instant::now() + SETTLED;
-        while let Ok(item) = tokio::time::timeout_at(settled.min(Instant::now() + QUIET), feed.next()).await {
-            match item {
-                Some(item) => self.hear(item),
-                None => return,
+    /// Comes when nobody has listened for a while.
+    async fn unwanted(&self) {
+        let mut listeners = self.0.listeners.subscribe();
+        loop {
+            drop(listeners.wait_for(|count| *count == 0).await);
+            let again = listeners.wait_for(|count| *count > 0);
+            if tokio::time::timeout(LINGER, again).await.is_err() {
+                return;
             }
         }
-        self.0.listening.send_replace(true);
-        let mut listeners = self.0.listeners.subscribe();
-        let mut last = None;
+    }
+
+    /// Hears until that is done. An error: the bus has closed before.
+    async fn hear_while<T>(
+        &self,
+        feed: &mut Box<dyn FeedConsumer>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, String> {
+        tokio::pin!(work);
         loop {
-            last = match *listeners.borrow_and_update() {
-                0 => last.or(Some(Instant::now() + LINGER)),
-                _ => None,
-            };
             tokio::select! {
-                item = feed.next() => match item {
-                    Some(item) => self.hear(item),
-                    None => return,
-                },
-                changed = listeners.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => return,
+                done = &mut work => return Ok(done),
+                item = feed.next() => self.hear(item.ok_or("the bus is closed")?),
             }
         }
     }
@@ -181,6 +199,16 @@ impl Hub {
         let end = backlog.end();
         drop(backlog);
         self.0.end.send_if_modified(|known| std::mem::replace(known, end) != end);
+    }
+}
+
+/// A feed that was begun.
+async fn begun(
+    feed: impl Future<Output = Result<Box<dyn FeedConsumer>, BusError>>,
+) -> Result<Box<dyn FeedConsumer>, String> {
+    match tokio::time::timeout(BEGIN_WITHIN, feed).await {
+        Ok(begun) => begun.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("the bus has not answered within {} s", BEGIN_WITHIN.as_secs())),
     }
 }
 
