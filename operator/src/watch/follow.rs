@@ -239,7 +239,7 @@ mod tests {
 
     /// A watch whose events are given.
     struct Played {
-        events: mpsc::UnboundedSender<watcher::Result<Event<ConfigMap>>>,
+        events: mpsc::Sender<watcher::Result<Event<ConfigMap>>>,
         answered: watch::Sender<u64>,
         progress: watch::Receiver<Progress>,
         health: Health,
@@ -249,7 +249,7 @@ mod tests {
         let nobody = tower::service_fn(|_: Request<Body>| async {
             Ok::<_, std::io::Error>(Response::new(Body::empty()))
         });
-        let (events, mut given) = mpsc::unbounded_channel();
+        let (events, mut given) = mpsc::channel(16);
         let (answered, answers) = watch::channel(0);
         let (sender, progress) = watch::channel(Progress::default());
         let (store, writer) = kube::runtime::reflector::store();
@@ -283,13 +283,13 @@ mod tests {
 
     impl Played {
         async fn fails(&mut self) {
-            self.events.send(Err(forbidden())).unwrap();
+            self.events.try_send(Err(forbidden())).unwrap();
             self.progress.wait_for(Progress::is_behind).await.unwrap();
         }
 
         async fn is_whole(&mut self) {
-            self.events.send(Ok(Event::Init)).unwrap();
-            self.events.send(Ok(Event::InitDone)).unwrap();
+            self.events.try_send(Ok(Event::Init)).unwrap();
+            self.events.try_send(Ok(Event::InitDone)).unwrap();
             self.progress.wait_for(Progress::is_whole).await.unwrap();
         }
 

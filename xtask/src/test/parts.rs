@@ -196,7 +196,7 @@ pub(super) static PARTS: [Part; 17] = [
     },
     Part {
         name: "fleet",
-        what: "`credentials`, `events`, `first_device`, `kill`, `lanes`, `presence` and `traces` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
+        what: "`credentials`, `events`, `first_device`, `kill`, `live`, `presence` and `traces` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
         quick: false,
         // Its lab is its own, so it comes last: what comes before needs one node, which is up sooner.
         needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::Python, Need::Node],
@@ -258,7 +258,7 @@ const KUBERNETES: [&str; 2] = ["cluster", "custom_resources"];
 
 /// The end-to-end tests that this part runs on a fleet. Each starts fleets of nine processes beside three nodes of Cassandra, one
 /// fleet after the other: with more of them the part would take longer than its deadline.
-const FLEET: [&str; 7] = ["credentials", "events", "first_device", "kill", "lanes", "presence", "traces"];
+const FLEET: [&str; 7] = ["credentials", "events", "first_device", "kill", "live", "presence", "traces"];
 
 fn named<'a>(tests: impl IntoIterator<Item = &'a &'static str>) -> Vec<&'static str> {
     tests.into_iter().flat_map(|test| ["--test", *test]).collect()
@@ -319,7 +319,7 @@ mod tests {
         ("cli", BY_HAND),
         ("commands", BY_HAND),
         ("hostile", BY_HAND),
-        ("live", BY_HAND),
+        ("lanes", BY_HAND),
         ("notifications", BY_HAND),
         ("websocket", BY_HAND),
         ("start", "starts of `stoker up` that fail, and its data directory"),
