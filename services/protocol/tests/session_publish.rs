@@ -30,6 +30,24 @@ fn a_qos_1_publish_is_acknowledged_once_it_is_stored() {
 }
 
 #[test]
+fn how_long_an_answer_was_waited_for_is_known_when_the_session_is_over() {
+    for version in BOTH {
+        let mut script = Script::accepted(version);
+        script.telemetry(Qos::AtLeastOnce, 7);
+        script.now += 4_000;
+        script.session.transport_closed(&mut script.out);
+        assert_eq!((script.session.unanswered(), script.session.waits(script.now)), (0, 4_000));
+        let mut script = Script::accepted(version);
+        script.telemetry(Qos::AtLeastOnce, 7);
+        let token = script.published().token.unwrap();
+        script.done(token, PublishOutcome::Stored);
+        script.now += 4_000;
+        script.session.transport_closed(&mut script.out);
+        assert_eq!(script.session.waits(script.now), 0, "it was answered");
+    }
+}
+
+#[test]
 fn a_qos_0_publish_waits_for_nothing() {
     for version in BOTH {
         let mut script = Script::accepted(version);

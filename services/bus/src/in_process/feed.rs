@@ -47,10 +47,11 @@ impl LiveFeed {
             }
             return;
         }
+        let activity = Arc::new(activity);
         let mut newest = self.newest.lock();
         *newest += 1 + u64::from(self.skipped.swap(false, Ordering::Relaxed));
         // The last consumer may have gone in between: then nobody wants it, which is no error.
-        let _nobody = self.ring.send((*newest, Arc::new(activity)));
+        let _nobody = self.ring.send((*newest, activity));
     }
 
     pub(super) fn wanted(&self) -> bool {

@@ -295,8 +295,9 @@ impl Connection {
     }
 
     fn mail(&mut self, mail: Mail, out: &mut Output) {
+        let now = now(&self.shared);
         for (token, outcome) in mail.answers {
-            self.answer(token, outcome, out);
+            self.answer(now, token, outcome, out);
         }
         for order in mail.orders {
             self.order(order, out);
@@ -383,15 +384,14 @@ impl Connection {
     }
 
     /// Answers a publish.
-    fn answer(&mut self, token: PublishToken, outcome: PublishOutcome, out: &mut Output) {
-        let now = now(&self.shared);
+    fn answer(&mut self, now: u64, token: PublishToken, outcome: PublishOutcome, out: &mut Output) {
         self.owed.answered(self.session.waits(now));
         self.session.publish_done(now, token, outcome, out);
     }
 
     fn done(&mut self, done: Done, out: &mut Output) {
         if let Some((token, outcome)) = done.answer {
-            self.answer(token, outcome, out);
+            self.answer(now(&self.shared), token, outcome, out);
         }
         if let Some((topic, payload)) = done.delivery {
             self.send(topic, payload, out);

@@ -14,7 +14,7 @@ use stoker_protocol::topic::{DownTopic, UpTopic};
 use stoker_telemetry::{Clock, trace};
 use tracing::Instrument;
 
-use super::{Connection, Identity, outcome_of};
+use super::{Connection, Identity, now, outcome_of};
 use crate::core;
 use crate::lane::{Done, How, Lane};
 use crate::rejections;
@@ -44,7 +44,7 @@ impl Connection {
 
     fn answer_now(&mut self, token: Option<PublishToken>, outcome: PublishOutcome, out: &mut Output) {
         if let Some(token) = token {
-            self.answer(token, outcome, out);
+            self.answer(now(&self.shared), token, outcome, out);
         }
     }
 
@@ -74,7 +74,7 @@ impl Connection {
         });
         if !self.shared.uplink.put(reading, payload.len(), who, span) {
             match token {
-                Some(token) => self.answer(token, PublishOutcome::StoreUnavailable, out),
+                Some(_) => self.answer_now(token, PublishOutcome::StoreUnavailable, out),
                 None => stats::up(&self.shared.stats.readings_dropped),
             }
         }

@@ -62,6 +62,8 @@ pub(crate) struct Inbound {
     next: u32,
     /// QoS 2: answered by PUBREC and waiting for PUBREL. No more than there are packet ids.
     received: Vec<PacketId>,
+    /// The session is over: when the oldest came that was never answered.
+    left: Option<u16>,
 }
 
 impl Inbound {
@@ -70,9 +72,16 @@ impl Inbound {
         self.queue.len()
     }
 
-    /// For how many milliseconds the oldest of them has waited, rounded to 100; 0 when none does.
+    /// For how many milliseconds the oldest of them has waited, rounded to 100; 0 when none does. Also of a session that is
+    /// over: of what it left unanswered.
     pub(crate) fn waits(&self, now: u64) -> u64 {
-        self.queue.front().map_or(0, |oldest| u64::from(ticks(now).wrapping_sub(oldest.came)) * TICK)
+        let oldest = self.queue.front().map(|oldest| oldest.came).or(self.left);
+        oldest.map_or(0, |came| u64::from(ticks(now).wrapping_sub(came)) * TICK)
+    }
+
+    /// What remains when the session is over: nothing but since when an answer was waited for.
+    pub(crate) fn left(&self) -> Self {
+        Self { left: self.queue.front().map(|oldest| oldest.came), ..Self::default() }
     }
 
     /// Publishes that count against the receive maximum: a QoS 2 one does until PUBCOMP.

@@ -208,7 +208,8 @@ impl Session {
         self.inbound.unanswered()
     }
 
-    /// For how many milliseconds the oldest of these has waited, rounded to 100; 0 when none does.
+    /// For how many milliseconds the oldest of these has waited, rounded to 100; 0 when none does. When the session is over, of
+    /// those that it left unanswered.
     pub fn waits(&self, now: u64) -> u64 {
         self.inbound.waits(now)
     }
@@ -320,7 +321,7 @@ impl Session {
         }
         self.phase = Phase::Ended;
         self.unread = Vec::new();
-        self.inbound = Inbound::default();
+        self.inbound = self.inbound.left();
         self.outbound = None;
         self.aliases = None;
         self.subscriptions = Subscriptions::default();
