@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use http::{HeaderName, HeaderValue, Request, Response};
-use stoker_domain::model::Slot;
 use stoker_telemetry::metrics::metrics::family::Family;
 use stoker_telemetry::metrics::metrics::histogram::Histogram;
 use stoker_telemetry::trace::{HEADER, Remote};
@@ -21,7 +20,7 @@ use tower::{Layer, Service};
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::owner::Owners;
+use crate::owner::{Owners, Whole};
 
 /// The id of the request of a person or a script, as gRPC and HTTP call it.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -114,11 +113,10 @@ impl Channel {
             let sent = Service::call(&mut self.channel, request);
             return Box::pin(async move { Ok(sent.await?) });
         };
-        let slot = request.extensions_mut().remove::<Slot>();
-        if let Some(hint) = slot.and_then(|slot| owners.hint(slot)) {
+        if let Some(whole) = request.extensions_mut().remove::<Whole>() {
             // It leaves the place that it was given among those that wait for any core.
             self.channel = self.channel.clone();
-            return Box::pin(hint.ask(request, self.channel.clone()));
+            return Box::pin(owners.ask(whole, request, self.channel.clone()));
         }
         let sent = Service::call(&mut self.channel, request);
         Box::pin(async move {

@@ -57,8 +57,7 @@ impl NoConnection {
     const WORDS: &str = "no connection to a core";
 
     /// True when a call ended by this. Of an error on the way nothing but its text comes through a channel.
-    #[must_use]
-    pub fn is_in(status: &Status) -> bool {
+    pub(crate) fn is_in(status: &Status) -> bool {
         status.code() == Code::Unavailable
             && status.details().is_empty()
             && status.message().starts_with(Self::WORDS)

@@ -19,7 +19,7 @@ pub use calls::{Answering, CallStats, Calls, Channel};
 pub use cores::Cores;
 pub use dial::{Dial, Dialed, Link, NoConnection, Wire, tcp};
 pub use incoming::{Accepted, Incoming};
-pub use owner::{name_owner, to_owner};
+pub use owner::{name_owner, to_owner, was_not_sent};
 pub use reread::Reread;
 pub use role::{Caller, Role};
 pub use server::{ServerTexts, ServerTls, ServerTlsError};

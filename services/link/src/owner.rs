@@ -1,5 +1,6 @@
 //! The straight way to the owner of a slot, as far as it is known. A core says with its answer who the owner is; whoever
-//! asks remembers it, and asks there the next time. When nobody is reached there, nothing was done, and any core is asked.
+//! asks remembers it, and asks there the next time. When nobody is reached there, nothing was done, and any core is asked; so it is
+//! of what had not left this process when a core said goodbye.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use stoker_domain::model::Slot;
 use stoker_proto::place::{Place, Placed};
-use tonic::Request;
+use tonic::{Request, Status};
 use tonic::body::Body;
 use tonic::codegen::StdError;
 use tonic::metadata::{MetadataMap, MetadataValue};
@@ -27,13 +28,22 @@ const OWNER: &str = "stoker-owner";
 /// Three digits, a space, the longest host name, a colon and a port.
 const OWNER_MOST: usize = 3 + 1 + 253 + 1 + 5;
 
-/// A request that goes to the owner of its slot, where a [channel to any core](crate::Link::to_any) knows it.
+/// A connection may be ended by its core just when a request is put to it. So often it is put to another one.
+const UNSENT_MOST: usize = 3;
+
+/// Of a request that is one message: whose it is, when it is the owner's of a slot.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole(Option<Slot>);
+
+/// A request that goes to the owner of its slot, where a [channel to any core](crate::Link::to_any) knows it. It is asked again
+/// when it was not sent.
 pub fn to_owner<Q: Placed>(message: Q) -> Request<Q> {
-    let place = message.place();
+    let slot = match message.place() {
+        Place::At(slot) => Some(slot),
+        Place::Anywhere => None,
+    };
     let mut request = Request::new(message);
-    if let Place::At(slot) = place {
-        request.extensions_mut().insert(slot);
-    }
+    request.extensions_mut().insert(Whole(slot));
     request
 }
 
@@ -72,10 +82,38 @@ impl Owners {
     }
 
     /// The way to the owner of this slot; none when it is not known or of no use.
-    pub(crate) fn hint(&self, slot: Slot) -> Option<Hint> {
+    fn hint(&self, slot: Slot) -> Option<Hint> {
         let address = self.cores.owner_of(slot)?;
         let channel = self.at(&address);
-        Some(Hint { owners: self.clone(), slot, address, channel })
+        Some(Hint { trial: Trial { hint: Some((self.cores.clone(), slot, address)) }, channel })
+    }
+
+    /// Asks the owner, as far as it is known. Only when the request was not sent is any core asked: all else might have been
+    /// done.
+    pub(crate) async fn ask(
+        self,
+        Whole(slot): Whole,
+        request: http::Request<Body>,
+        any: transport::Channel,
+    ) -> Result<Response<Body>, StdError> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let request = || http::Request::from_parts(head.clone(), Body::new(Full::new(body.clone())));
+        let mut response = None;
+        if let Some(hint) = slot.and_then(|slot| self.hint(slot)) {
+            response = Some(hint.ask(request()).await).filter(|answer| !unsent(answer, is_unsent));
+        }
+        let mut left = UNSENT_MOST;
+        let response = loop {
+            match response.take() {
+                // Where nobody was reached all were tried.
+                Some(answer) if left == 0 || !unsent(&answer, is_unheard) => break answer?,
+                _ => response = Some(any.clone().oneshot(request()).await),
+            }
+            left -= 1;
+        };
+        self.learn(response.headers());
+        Ok(response)
     }
 
     fn at(&self, address: &Arc<str>) -> transport::Channel {
@@ -109,16 +147,47 @@ impl Owners {
     }
 }
 
-/// True when this came of nobody having been reached.
-fn is_no_connection(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<NoConnection>())
+/// What an error comes of, it itself first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// True when the core said goodbye before the request's turn came, or named it among those that it had not looked at.
+fn is_unheard(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|error| {
+        let canceled = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
+        let refused = |error: &h2::Error| {
+            let why = error.reason();
+            error.is_remote()
+                && (error.is_go_away() && why == Some(h2::Reason::NO_ERROR)
+                    || error.is_reset() && why == Some(h2::Reason::REFUSED_STREAM))
+        };
+        canceled || error.downcast_ref::<h2::Error>().is_some_and(refused)
+    })
+}
+
+/// True also when this came of nobody having been reached.
+fn is_unsent(error: &(dyn Error + 'static)) -> bool {
+    is_unheard(error) || causes(error).any(|error| error.is::<NoConnection>())
+}
+
+fn unsent<T>(
+    answer: &Result<T, transport::Error>,
+    is_unsent: impl FnOnce(&(dyn Error + 'static)) -> bool,
+) -> bool {
+    answer.as_ref().is_err_and(|error| is_unsent(error))
+}
+
+/// True when a call ended by something that kept it from being sent: nobody has done what was asked.
+#[must_use]
+pub fn was_not_sent(status: &Status) -> bool {
+    // Of an error on the way to a connection nothing but its text comes through a channel.
+    NoConnection::is_in(status) || is_unheard(status)
 }
 
 /// The way to a core that is likely to own a slot.
-pub(crate) struct Hint {
-    owners: Owners,
-    slot: Slot,
-    address: Arc<str>,
+struct Hint {
+    trial: Trial,
     channel: transport::Channel,
 }
 
@@ -142,33 +211,13 @@ impl Drop for Trial {
 }
 
 impl Hint {
-    /// Asks there. Only when nobody was reached there is any core asked: all else might have been done.
-    pub(crate) async fn ask(
-        self,
-        request: http::Request<Body>,
-        any: transport::Channel,
-    ) -> Result<Response<Body>, StdError> {
-        let Self { owners, slot, address, channel } = self;
-        let (head, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
-        let request = || http::Request::from_parts(head.clone(), Body::new(Full::new(body.clone())));
-        let trial = Trial { hint: Some((owners.cores.clone(), slot, address)) };
-        let response = match channel.oneshot(request()).await {
-            Ok(response) => {
-                // A core that refuses and names no owner has none to ask, where another may.
-                let refused = response.headers().contains_key("grpc-status");
-                if !refused || owner_in(response.headers()).is_some() {
-                    trial.was_good();
-                }
-                response
-            }
-            Err(error) if is_no_connection(&error) => {
-                drop(trial);
-                any.oneshot(request()).await?
-            }
-            Err(error) => return Err(error.into()),
-        };
-        owners.learn(response.headers());
+    async fn ask(self, request: http::Request<Body>) -> Result<Response<Body>, transport::Error> {
+        let response = self.channel.oneshot(request).await?;
+        // A core that refuses and names no owner has none to ask, where another may.
+        let refused = response.headers().contains_key("grpc-status");
+        if !refused || owner_in(response.headers()).is_some() {
+            self.trial.was_good();
+        }
         Ok(response)
     }
 }

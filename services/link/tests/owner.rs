@@ -7,9 +7,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 use stoker_domain::model::{MintedId, NotificationId, Slot, SlotEpoch};
-use stoker_link::{Channel, Cores, Link, Wire, name_owner, to_owner};
+use stoker_link::{Channel, Cores, Link, Wire, name_owner, to_owner, was_not_sent};
 use stoker_proto::core::v1::notifier_service_client::NotifierServiceClient;
 use stoker_proto::core::v1::notifier_service_server::{NotifierService, NotifierServiceServer};
 use stoker_proto::core::v1::{ReportAttemptReply, ReportAttemptRequest};
@@ -17,6 +18,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 
@@ -39,6 +41,8 @@ struct Fake {
     does: Mutex<Does>,
     asked: Mutex<usize>,
     came: Notify,
+    /// Has its connections end, each once what came by it is answered.
+    goodbye: Mutex<CancellationToken>,
 }
 
 struct Service(Arc<Fake>);
@@ -77,6 +81,18 @@ struct Doors {
     tried: HashMap<String, usize>,
 }
 
+/// Takes in each connection that comes.
+async fn serve(fake: Arc<Fake>, mut connections: mpsc::Receiver<DuplexStream>) {
+    let mut serving = JoinSet::new();
+    while let Some(connection) = connections.recv().await {
+        let goodbye = fake.goodbye.lock().clone().cancelled_owned();
+        let server = Server::builder().add_service(NotifierServiceServer::new(Service(fake.clone())));
+        let incoming = futures_util::stream::once(async { Ok::<_, io::Error>(connection) })
+            .chain(futures_util::stream::pending());
+        serving.spawn(async move { server.serve_with_incoming_shutdown(incoming, goodbye).await });
+    }
+}
+
 /// Cores that do as they are told, and somebody who asks them.
 struct Platform {
     doors: Arc<Mutex<Doors>>,
@@ -92,15 +108,15 @@ impl Platform {
         let doors = Arc::<Mutex<Doors>>::default();
         let (mut fakes, mut servers) = (HashMap::new(), JoinSet::new());
         for (name, does) in named {
-            let fake =
-                Arc::new(Fake { does: Mutex::new(*does), asked: Mutex::default(), came: Notify::new() });
+            let fake = Arc::new(Fake {
+                does: Mutex::new(*does),
+                asked: Mutex::default(),
+                came: Notify::new(),
+                goodbye: Mutex::default(),
+            });
             let (door, connections) = mpsc::channel(4);
             doors.lock().open.insert((*name).to_owned(), door);
-            let incoming = futures_util::stream::unfold(connections, |mut connections| async {
-                connections.recv().await.map(|connection| (Ok::<_, io::Error>(connection), connections))
-            });
-            let server = Server::builder().add_service(NotifierServiceServer::new(Service(fake.clone())));
-            servers.spawn(async move { server.serve_with_incoming(incoming).await.unwrap() });
+            servers.spawn(serve(fake.clone(), connections));
             fakes.insert(*name, fake);
         }
         let network = doors.clone();
@@ -153,6 +169,11 @@ impl Platform {
         *self.fakes[name].does.lock() = does;
     }
 
+    /// As a core that ends, and whose successor is there at once.
+    fn says_goodbye(&self, name: &str) {
+        std::mem::take(&mut *self.fakes[name].goodbye.lock()).cancel();
+    }
+
     async fn came_to(&self, name: &str) {
         timeout(WITHIN, self.fakes[name].came.notified()).await.unwrap();
     }
@@ -197,6 +218,38 @@ async fn who_is_not_reached_by_a_hint_is_left_to_any_core_and_not_tried_again() 
     }
     assert_eq!(platform.asked(["a:1", "b:1"]), [10, 0]);
     assert_eq!(platform.doors.lock().tried["b:1"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_core_has_not_heard_when_it_says_goodbye_is_asked_elsewhere() {
+    let platform = Platform::start(&[("a:1", Does::Names("b:1")), ("b:1", Does::Names("b:1"))]).await;
+    let (mut told, mut broken) = (0, 0);
+    for round in 0..100 {
+        // Half of the slots have an owner who is known, the others are asked of any core.
+        let asking = (0..16).map(|ask: u8| {
+            let channel = platform.channel.clone();
+            let request = Platform::request(if ask % 2 == 0 { 7 } else { 100 + round });
+            tokio::spawn(async move { NotifierServiceClient::new(channel).report_attempt(request).await })
+        });
+        let asking: Vec<_> = asking.collect();
+        for _ in 0..round % 16 {
+            tokio::task::yield_now().await;
+        }
+        platform.says_goodbye(if round % 3 == 0 { "a:1" } else { "b:1" });
+        for answer in asking {
+            match timeout(WITHIN, answer).await.unwrap().unwrap() {
+                Ok(_) => told += 1,
+                // Written while the other end was closed: who can know?
+                Err(status) => {
+                    assert!(!was_not_sent(&status), "{status:?}");
+                    broken += 1;
+                }
+            }
+        }
+    }
+    let heard = platform.asked(["a:1", "b:1"]).iter().sum::<usize>();
+    assert!((told..=told + broken).contains(&heard), "{heard} were heard, {told} answered");
+    assert!(told > 20 * broken, "{broken} broke, {told} were answered");
 }
 
 #[tokio::test]

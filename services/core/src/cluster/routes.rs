@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use stoker_domain::model::{MemberId, Slot};
-use stoker_link::{Channel, NoConnection, name_owner};
+use stoker_link::{Channel, name_owner, was_not_sent};
 use stoker_proto::place::{Place, Placed};
 use stoker_proto::problem::ProblemKind;
 use tokio::sync::mpsc;
@@ -170,7 +170,7 @@ impl Routes {
                             others.hints.lock().insert(slot, core.clone());
                             return self.named(slot, &core, Ok(answer.into_inner()));
                         }
-                        Ok(Err(status)) if is_not_owner(&status) || NoConnection::is_in(&status) => {}
+                        Ok(Err(status)) if is_not_owner(&status) || was_not_sent(&status) => {}
                         Ok(Err(status)) => {
                             others.hints.lock().remove(&slot);
                             if ProblemKind::said_by_core(&status).is_some() {

@@ -1,6 +1,5 @@
 //! `stoker core`.
 
-use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,15 +155,8 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
         &format!("{address} for slots {slots}, reached at {advertised}"),
         private,
     );
-    process
-        .run(
-            move || {
-                bus.close();
-                store.close();
-            },
-            ready(()),
-        )
-        .await
+    // Requests that are still passed on look in the store for who owns their slot by now.
+    process.run(move || bus.close(), async move { store.close() }).await
 }
 
 #[cfg(test)]
