@@ -9,9 +9,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::{Endpoint, Uri};
 use tonic::{Code, Status};
@@ -21,6 +22,10 @@ use crate::{CallStats, Channel, Cores, WINDOW};
 
 /// A connection is there within this time, or it is tried elsewhere.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// Where a connection is refused this soon, another one may stand a moment later.
+const AT_ONCE: Duration = Duration::from_millis(200);
+/// Where none came about after longer than that, none is tried for so long.
+const SILENT: Duration = Duration::from_secs(2);
 /// A core that does not answer a ping of HTTP/2 has lost its power, or was stopped: its connection ends, so that others
 /// are asked.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -163,13 +168,28 @@ impl Link {
         &self.stats
     }
 
-    /// A channel to the core at this address.
+    /// A channel to the core at this address. When nobody says no, and nobody lets in, those that wait behind the first do not
+    /// try it once more, one after the other.
     #[must_use]
     pub fn to(&self, address: &str) -> Channel {
         let (link, address) = (self.dial.clone(), address.to_owned());
+        let silent_until = Arc::<Mutex<Option<Instant>>>::default();
         let connect = tower::service_fn(move |_: Uri| {
-            let dialed = dial(link.clone(), address.clone());
-            async move { dialed.await.map(TokioIo::new).map_err(NoConnection) }
+            let (link, address, silent_until) = (link.clone(), address.clone(), silent_until.clone());
+            async move {
+                let began = Instant::now();
+                if silent_until.lock().is_some_and(|until| began < until) {
+                    return Err(NoConnection(io::Error::other(format!(
+                        "{address} was not reached just now"
+                    ))));
+                }
+                dial(link, address).await.map(TokioIo::new).map_err(|error| {
+                    if began.elapsed() > AT_ONCE {
+                        *silent_until.lock() = Some(Instant::now() + SILENT);
+                    }
+                    NoConnection(error)
+                })
+            }
         });
         Channel::new(endpoint().connect_with_connector_lazy(connect), self.stats.clone())
     }

@@ -13,11 +13,11 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use stoker_domain::model::Slot;
 use stoker_proto::place::{Place, Placed};
-use tonic::{Request, Status};
 use tonic::body::Body;
 use tonic::codegen::StdError;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{self, Uri};
+use tonic::{Request, Status};
 use tower::ServiceExt;
 
 use crate::dial::{Leaving, dial, endpoint};

@@ -43,6 +43,9 @@ use orders::Caller;
 
 /// All devices are back within that time after an act, or they will never be.
 const BACK_WITHIN: Duration = Duration::from_secs(120);
+/// So soon the platform says of all connected devices in which pod they are.
+const PLACED_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What moves so long after an act was over still moved because of it.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long devices wait at the end for their last PUBACKs.
@@ -319,6 +322,29 @@ impl Rollout {
         witness.judge(report, &stats, &orders).await
     }
 
+    /// In which of these pods each device is, as soon as the platform says so of all. Of those that it says nothing about, or
+    /// something else, there is nothing in the end.
+    async fn placed(&self, eyes: &Eyes, pods: &BTreeSet<String>) -> Result<HashMap<u32, String>> {
+        let until = Instant::now() + PLACED_WITHIN;
+        loop {
+            let mut places = eyes.places().await?;
+            let elsewhere: BTreeSet<String> =
+                places.values().filter(|pod| !pods.contains(*pod)).cloned().collect();
+            places.retain(|_, pod| pods.contains(pod));
+            if places.len() >= usize::try_from(self.devices)? {
+                return Ok(places);
+            }
+            if Instant::now() >= until {
+                eprintln!(
+                    "    of {} devices the pod is known; besides {pods:?} there are said to be {elsewhere:?}",
+                    places.len()
+                );
+                return Ok(places);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Does one thing, and looks at what it did to the fleet.
     async fn act(&self, hands: &mut Hands, step: Step, eyes: &Eyes) -> Result<Line> {
         eprintln!("{:7.1} s  {step}", hands.begun.elapsed().as_secs_f64());
@@ -327,8 +353,7 @@ impl Rollout {
             Ok(pods.into_iter().map(|pod| pod.name.clone()).collect())
         };
         let there = pods_of(&hands.settled().await?)?;
-        let mut places = eyes.places().await?;
-        places.retain(|_, pod| there.contains(pod));
+        let places = self.placed(eyes, &there).await?;
         let (from, before) = (Instant::now(), eyes.stats.snapshot());
         hands.act(step).await?;
         all_connected(&eyes.stats, self.devices, BACK_WITHIN).await?;

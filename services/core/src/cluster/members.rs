@@ -70,14 +70,19 @@ impl Roster {
     /// Where a core is reached.
     pub(crate) fn address_of(&self, core: &MemberId) -> Option<String> {
         let rows = self.rows();
-        let row = rows.iter().find(|row| row.id == *core && row.role == MemberRole::Core)?;
+        let row = rows.iter().find(|row| row.id == *core && is_core(row))?;
         Some(row.address.clone())
+    }
+
+    /// True of a core that hands on what it holds, or has done so.
+    pub(crate) fn is_leaving(&self, core: &MemberId) -> bool {
+        self.rows().iter().any(|row| row.id == *core && row.leaving)
     }
 
     /// The cores but this one, and where they are reached.
     pub(crate) fn other_cores(&self, me: &MemberId) -> Vec<(MemberId, String)> {
         let rows = self.rows();
-        let cores = rows.iter().filter(|row| row.role == MemberRole::Core && row.id != *me);
+        let cores = rows.iter().filter(|row| is_core(row) && row.id != *me);
         cores.map(|row| (row.id.clone(), row.address.clone())).collect()
     }
 
@@ -101,11 +106,26 @@ impl Roster {
     }
 }
 
+/// True of a core that may yet be asked. One that has handed everything on has no slots to name.
+fn is_core(row: &MemberRow) -> bool {
+    row.role == MemberRole::Core && row.slots.is_some()
+}
+
+/// How far a core is with leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    Not,
+    /// It hands on what it holds.
+    HandsOn,
+    /// It holds nothing any more.
+    HandedOn,
+}
+
 /// This process's row as it is to be written next; none when nobody else is there to read it.
 pub(super) fn own_row(
     shared: &Shared,
     membership: &Membership,
-    leaving: bool,
+    leaving: Leaving,
     beat: u64,
 ) -> Option<MemberRow> {
     let Membership::Shared { slots, address, host, .. } = membership else { return None };
@@ -115,9 +135,9 @@ pub(super) fn own_row(
         address: address.clone(),
         host: host.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        slots: Some(*slots),
+        slots: Some(*slots).filter(|_| leaving != Leaving::HandedOn),
         sessions: 0,
-        leaving,
+        leaving: leaving != Leaving::Not,
         started_at: shared.started_at,
         beat,
     })

@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::members::{self, Membership, Observed};
+use super::members::{self, Leaving, Membership, Observed};
 use crate::backoff::Backoff;
 use crate::shared::Shared;
 use crate::slots::{SlotActor, SlotError, SlotLost, Slots};
@@ -27,6 +27,9 @@ const LOOKS_MOST: u8 = 3;
 const REFRESH_WITHIN: Duration = Duration::from_secs(4);
 /// How long a process that ends may take to hand its slots on. Afterwards the others take it for dead.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(20);
+/// A process that has handed its slots on still passes requests on for so long, until nobody comes to it any more: its row is
+/// written within a second, the others read it a second later, and tell their callers within another.
+const LINGER: Duration = Duration::from_secs(4);
 /// Requests for slots that nobody owns yet. More are forgotten: whoever asks asks again.
 const WANTED_MOST: usize = 64;
 /// What health calls them.
@@ -67,7 +70,7 @@ pub(crate) struct Owners {
     refreshing: bool,
     /// How often the members were looked at between two ticks, as somebody may be dead.
     looks: u8,
-    leaving: bool,
+    leaving: Leaving,
     /// Reads, take-overs and releases. The machine bounds them.
     jobs: JoinSet<Done>,
     actors: JoinSet<Ended>,
@@ -99,7 +102,7 @@ impl Owners {
             beat: 1,
             refreshing: false,
             looks: 0,
-            leaving: false,
+            leaving: Leaving::Not,
             jobs: JoinSet::new(),
             actors: JoinSet::new(),
             finishing: BTreeSet::new(),
@@ -114,6 +117,7 @@ impl Owners {
         let mut ticks = interval(BEAT_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut leave_by: Option<Instant> = None;
+        let mut lingers_until: Option<Instant> = None;
         loop {
             let look_at = self.look_at();
             let input = tokio::select! {
@@ -122,11 +126,16 @@ impl Owners {
                         return self.end().await;
                     }
                     leave_by = Some(Instant::now() + HAND_OVER_WITHIN);
-                    self.leaving = true;
+                    self.leaving = Leaving::HandsOn;
                     self.refresh();
                     Some(Input::Leave)
                 }
-                () = sleep_until(leave_by.unwrap_or_else(Instant::now)), if leave_by.is_some() => {
+                () = sleep_until(lingers_until.unwrap_or_else(Instant::now)), if lingers_until.is_some() => {
+                    return Ok(());
+                }
+                () = sleep_until(leave_by.unwrap_or_else(Instant::now)),
+                    if leave_by.is_some() && lingers_until.is_none() =>
+                {
                     tracing::warn!(
                         slots = self.machine.owned().count(),
                         "not all slots could be handed on in time; the others take them over"
@@ -154,9 +163,13 @@ impl Owners {
                 self.apply(input);
             }
             self.tell();
-            if self.leaving && self.machine.is_clear() {
+            if self.leaving == Leaving::HandsOn && self.machine.is_clear() {
                 tracing::info!("all slots are handed on");
-                return Ok(());
+                self.leaving = Leaving::HandedOn;
+                self.refresh();
+                let nobody_asks = self.shared.roster.other_cores(&self.shared.member).is_empty();
+                let linger = if nobody_asks { Duration::ZERO } else { LINGER };
+                lingers_until = Some(Instant::now() + linger);
             }
         }
     }

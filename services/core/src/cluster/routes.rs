@@ -243,7 +243,9 @@ impl Routes {
             head.ok().and_then(Result::ok).and_then(|head| head.owner)
         } else {
             let hint = others.hints.lock().get(&slot).cloned();
-            hint.or_else(|| self.shared.roster.likely_owner(slot))
+            // Who leaves has it no longer, or soon.
+            hint.filter(|core| !self.shared.roster.is_leaving(core))
+                .or_else(|| self.shared.roster.likely_owner(slot))
         };
         let core = core.filter(|core| *core != self.shared.member)?;
         let channel = others.peers.at(&self.shared.roster.address_of(&core)?);

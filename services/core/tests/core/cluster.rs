@@ -6,10 +6,11 @@ use std::sync::Arc;
 use stoker_domain::Slot;
 use stoker_domain::ports::store::Store;
 use stoker_link::Channel;
+use stoker_proto::core::v1::member_service_client::MemberServiceClient;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 use stoker_proto::core::v1::{
-    CreateDeviceRequest, GetAttributesRequest, GetDeviceRequest, GetStatusRequest, ListDevicesRequest,
-    PatchAttributesRequest, Value, value,
+    BeatRequest, CreateDeviceRequest, GetAttributesRequest, GetDeviceRequest, GetStatusRequest,
+    ListDevicesRequest, PatchAttributesRequest, Value, value,
 };
 use stoker_proto::problem::ProblemKind;
 use tonic::Status;
@@ -143,6 +144,28 @@ async fn a_core_that_ends_hands_its_slots_on_and_no_request_fails() {
     let moves: Vec<u64> =
         epochs(&*disk.store).await.iter().zip(&before).map(|(now, then)| now - then).collect();
     assert!(moves.iter().all(|&moves| moves <= 1), "no slot moved twice: {moves:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_core_that_ends_passes_requests_on_until_nobody_knows_it() {
+    let (disk, network) = (Disk::new(), Network::default());
+    let a = One::start("a", &network, disk.store.clone()).await;
+    let mut b = One::start("b", &network, disk.store.clone()).await;
+    settle(&[&a, &b]).await;
+    let names: Vec<String> = (0..20).map(|n| format!("boiler-{n}")).collect();
+    for name in &names {
+        make(&a.portal, name).await.unwrap();
+    }
+    let to_b = b.portal.clone();
+    b.hand_on().await;
+    // Who asks it all the same is answered, by those that own the slots now.
+    for name in &names {
+        count_up(&to_b, name, 1).await.unwrap();
+    }
+    let request = BeatRequest { member: "p000000000000000a".to_owned(), ..BeatRequest::default() };
+    let mut member = MemberServiceClient::new(network.link().to("a"));
+    let known = member.beat(request).await.unwrap().into_inner().cores;
+    assert_eq!(known.iter().map(|core| core.address.as_str()).collect::<Vec<_>>(), ["a"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

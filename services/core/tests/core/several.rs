@@ -141,11 +141,16 @@ impl One {
         self.portal.clone().get_status(request).await.unwrap().into_inner().slots_owned
     }
 
-    /// Ends it as SIGTERM does: first its slots are handed on, then its server ends.
-    pub(crate) async fn terminate(mut self) {
+    /// Has it hand its slots on. Until it is [terminated](Self::terminate) it passes on what it is asked.
+    pub(crate) async fn hand_on(&mut self) {
         self.end.cancel();
         let over = tokio::time::timeout(WITHIN, self.tasks.join_next()).await.unwrap().unwrap();
         over.unwrap();
+    }
+
+    /// Ends it as SIGTERM does: first its slots are handed on, then its server ends.
+    pub(crate) async fn terminate(mut self) {
+        self.hand_on().await;
         self.network.0.lock().remove(&self.name);
         self.end_serving.cancel();
         drop(tokio::time::timeout(WITHIN, self.tasks.join_next()).await);
