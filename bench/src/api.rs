@@ -40,6 +40,20 @@ pub(crate) struct Point {
     pub(crate) ts: i64,
 }
 
+/// A device.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Device {
+    pub(crate) id: String,
+    pub(crate) connection: Connection,
+}
+
+/// Whether a device is connected, and where.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Connection {
+    pub(crate) state: String,
+    pub(crate) gateway: Option<String>,
+}
+
 /// An alarm.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Alarm {

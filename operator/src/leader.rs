@@ -11,9 +11,10 @@ use kube::client::Body;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError, LeaseParams};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::due::due;
 use crate::failure::explained;
 use crate::stats::Stats;
 
@@ -144,7 +145,7 @@ pub(crate) async fn lead(
                     tracing::info!(lease = name, "leads from now on");
                 }
             }
-            () = at(until) => {
+            () = due(until) => {
                 // It may have been renewed while this was waited for.
                 if !leading.holds() {
                     break Err(LeaderError::Lost(name));
@@ -166,13 +167,6 @@ pub(crate) async fn lead(
         }
     }
     result
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Finds the Lease, or makes it.

@@ -7,6 +7,7 @@
 mod act;
 mod backoff;
 mod check;
+mod due;
 mod facts;
 mod failure;
 mod flags;

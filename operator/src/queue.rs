@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::backoff::{chance, pause};
+use crate::due::due;
 
 /// Events come in bursts: what comes within this time is looked at once.
 const GATHER: Duration = Duration::from_millis(50);
@@ -171,14 +172,9 @@ impl Queue {
     /// Returns when there may be something to take.
     pub(crate) async fn wait(&self) {
         let next = self.order.lock().next();
-        match next {
-            Some(time) => {
-                tokio::select! {
-                    () = tokio::time::sleep_until(time.into()) => {}
-                    () = self.changed.notified() => {}
-                }
-            }
-            None => self.changed.notified().await,
+        tokio::select! {
+            () = due(next) => {}
+            () = self.changed.notified() => {}
         }
     }
 }

@@ -4,25 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use serde::Deserialize;
 use stoker_sim::SimConfig;
 use tokio::time::sleep;
 
-use crate::api::Api;
+use crate::api::{Api, Device};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-#[derive(Deserialize)]
-struct Device {
-    id: String,
-    connection: Connection,
-}
-
-#[derive(Deserialize)]
-struct Connection {
-    state: String,
-}
 
 /// Waits until the API says of all devices of a fleet that they are in that state; returns those of which it does not.
 pub(crate) async fn not_in_state(

@@ -11,9 +11,10 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{Around, Progress};
+use crate::due::due;
 use crate::failure::unwatched;
 
 /// A connection that is lost comes back within this time; a right that was taken away does not. From then on the process
@@ -98,7 +99,7 @@ where
                     }
                 }
             },
-            () = at(told_at) => {
+            () = due(told_at) => {
                 if let Some(lapse) = &mut lapse {
                     lapse.told = true;
                     around.health.waiting(&thing, lapse.to_string());
@@ -131,13 +132,6 @@ impl fmt::Display for Lapse {
             "for more than {most} s what happens is not seen, and nothing is scaled down or deleted: {}",
             self.why
         )
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a portal measures.
 
 use http::{Method, StatusCode};
+use stoker_telemetry::metrics::metrics::counter::Counter;
 use stoker_telemetry::metrics::metrics::family::Family;
 use stoker_telemetry::metrics::metrics::gauge::Gauge;
 use stoker_telemetry::metrics::metrics::histogram::Histogram;
@@ -18,12 +19,18 @@ pub struct PortalStats {
     pub requests: Family<Request, Histogram>,
     /// Who listens to the live feed.
     pub live_listeners: Gauge,
+    /// What came in the live feed from publishers with names that no core has.
+    pub live_ignored: Counter,
 }
 
 impl Default for PortalStats {
     fn default() -> Self {
         let make: fn() -> Histogram = || Histogram::new(BUCKETS);
-        Self { requests: Family::new_with_constructor(make), live_listeners: Gauge::default() }
+        Self {
+            requests: Family::new_with_constructor(make),
+            live_listeners: Gauge::default(),
+            live_ignored: Counter::default(),
+        }
     }
 }
 

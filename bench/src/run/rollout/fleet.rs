@@ -9,7 +9,7 @@ use serde::Deserialize;
 use stoker_sim::{Ledger, SimConfig, SimStats};
 
 use super::moves::{Order, Sessions};
-use crate::api::{Alarm, Api};
+use crate::api::{Alarm, Api, Device};
 
 /// All that can be looked at.
 pub(super) struct Eyes {
@@ -18,18 +18,6 @@ pub(super) struct Eyes {
     pub(super) ledger: Arc<Ledger>,
     pub(super) stats: Arc<SimStats>,
     pub(super) orders: Arc<Mutex<Vec<Order>>>,
-}
-
-#[derive(Deserialize)]
-struct Device {
-    id: String,
-    connection: Connection,
-}
-
-#[derive(Deserialize)]
-struct Connection {
-    state: String,
-    gateway: Option<String>,
 }
 
 #[derive(Deserialize)]

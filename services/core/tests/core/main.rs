@@ -12,6 +12,7 @@ mod device;
 mod draining;
 mod eventually;
 mod faulty;
+mod hanging_up;
 mod moving;
 mod owners;
 mod platform;

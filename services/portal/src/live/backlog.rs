@@ -1,17 +1,20 @@
 //! What was heard last, so that who was away for a while goes on without a gap. Pure: time is passed in.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::extract::ws::Utf8Bytes;
 use stoker_domain::ports::bus::FeedPosition;
 
-use super::item::Item;
+use super::item::{self, Item};
 use super::position::{PUBLISHERS_MOST, Position};
 
 /// A publisher of which nothing was heard for so long, and of which nothing is kept, has gone. Those who are there say every few
 /// seconds how far they are.
-const GONE: Duration = Duration::from_secs(600);
+pub(super) const GONE: Duration = Duration::from_secs(600);
+/// What an entry weighs besides its item and its position: the queue's place, the pointers, and the rest of the frame.
+const OVERHEAD: usize = 256;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
@@ -30,16 +33,39 @@ struct Head {
     heard: Duration,
 }
 
-/// One step of the feed, as this portal heard it.
-#[derive(Debug, Clone)]
+/// One step of the feed, as this portal heard it. All listeners share it.
+#[derive(Debug)]
 pub(super) struct Entry {
     pub(super) publisher: Arc<str>,
     /// How far the publisher had come with it.
     pub(super) number: u64,
     /// What happened; none where something was lost.
-    pub(super) item: Option<Arc<Item>>,
+    pub(super) item: Option<Item>,
     /// Where whoever has got this and all before it stands.
-    pub(super) position: Arc<str>,
+    pub(super) position: Position,
+    /// When it was heard.
+    pub(super) heard: Duration,
+    /// Made when the first listener is told: with many of them, that is most of the work.
+    frame: OnceLock<Option<Utf8Bytes>>,
+}
+
+impl Entry {
+    /// The frame of all who stand at its position. None when it cannot be made, which is said where that happens.
+    pub(super) fn frame(&self) -> Option<Utf8Bytes> {
+        self.frame.get_or_init(|| self.frame_at(&self.position)).clone()
+    }
+
+    /// A frame for one who stands elsewhere.
+    pub(super) fn frame_at(&self, position: &Position) -> Option<Utf8Bytes> {
+        match &self.item {
+            Some(item) => item.frame(&position.text()).ok().map(Utf8Bytes::from),
+            None => Some(item::gap()),
+        }
+    }
+
+    fn weight(&self) -> usize {
+        OVERHEAD + self.item.as_ref().map_or(0, Item::weight) + self.position.weight()
+    }
 }
 
 /// Where a listener is to begin.
@@ -54,7 +80,7 @@ pub(super) struct Start {
 /// What a listener reads at once.
 #[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<Arc<Entry>>,
     pub(super) cursor: u64,
     /// It was so slow that entries went which it had not read.
     pub(super) overrun: bool,
@@ -64,7 +90,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) struct Backlog {
     bounds: Bounds,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Arc<Entry>>,
     /// The number of the first entry that is kept; they are counted from 0.
     first: u64,
     bytes: usize,
@@ -95,7 +121,7 @@ impl Backlog {
         if let Some(head) = self.heads.get_mut(&at.publisher) {
             head.number = at.number;
         }
-        self.append(at, Some(Arc::new(item)));
+        self.append(at, Some(item), now);
     }
 
     /// An item came that is not shown.
@@ -122,7 +148,7 @@ impl Backlog {
         let before = head.number;
         if number > before {
             (head.number, head.floor) = (number, number);
-            self.append(&FeedPosition { publisher: Arc::clone(&at.publisher), number }, None);
+            self.append(&FeedPosition { publisher: Arc::clone(&at.publisher), number }, None, now);
         }
         Some(before)
     }
@@ -139,15 +165,16 @@ impl Backlog {
         }
     }
 
-    fn append(&mut self, at: &FeedPosition, item: Option<Arc<Item>>) {
-        self.bytes += item.as_ref().map_or(0, |item| item.weight());
-        let position = self.position().text().into();
-        let publisher = Arc::clone(&at.publisher);
-        self.entries.push_back(Entry { publisher, number: at.number, item, position });
+    fn append(&mut self, at: &FeedPosition, item: Option<Item>, heard: Duration) {
+        let (publisher, number) = (Arc::clone(&at.publisher), at.number);
+        let position = self.position();
+        let entry = Entry { publisher, number, item, position, heard, frame: OnceLock::new() };
+        self.bytes += entry.weight();
+        self.entries.push_back(Arc::new(entry));
         while self.entries.len() > self.bounds.entries || self.bytes > self.bounds.bytes {
             let Some(gone) = self.entries.pop_front() else { return };
             self.first += 1;
-            self.bytes -= gone.item.as_ref().map_or(0, |item| item.weight());
+            self.bytes -= gone.weight();
             if let Some(head) = self.heads.get_mut(&gone.publisher) {
                 head.floor = head.floor.max(gone.number);
             }
@@ -169,7 +196,7 @@ impl Backlog {
             return Batch { entries: Vec::new(), cursor: self.end(), overrun: true };
         }
         let skip = usize::try_from(cursor - self.first).unwrap_or(usize::MAX);
-        let entries: Vec<Entry> = self.entries.iter().skip(skip).take(most).cloned().collect();
+        let entries: Vec<_> = self.entries.iter().skip(skip).take(most).cloned().collect();
         let cursor = cursor + entries.len() as u64;
         Batch { entries, cursor, overrun: false }
     }

@@ -22,11 +22,13 @@ fn it_is_bounded_in_entries_and_in_bytes() {
         assert!(backlog.entries.len() <= 5);
     }
     assert_eq!((backlog.first, backlog.end()), (95, 100));
-    backlog.push(&at("a", 101), item(9_000), NOW);
-    assert!(backlog.bytes <= 10_000);
-    backlog.push(&at("a", 102), item(20_000), NOW);
+    backlog.push(&at("a", 101), item(4_000), NOW);
+    assert!(backlog.bytes <= 10_000 && backlog.entries.len() > 1);
+    backlog.push(&at("a", 102), item(4_500), NOW);
+    assert!(backlog.bytes <= 10_000 && backlog.entries.len() == 1, "each is kept as JSON and as a frame");
+    backlog.push(&at("a", 103), item(20_000), NOW);
     assert_eq!((backlog.entries.len(), backlog.bytes), (0, 0), "larger than all that is kept");
-    assert!(backlog.resume(&Position([("a".into(), 101)].into())).gap);
+    assert!(backlog.resume(&Position([("a".into(), 102)].into())).gap);
     assert!(!backlog.resume(&backlog.position()).gap);
 }
 

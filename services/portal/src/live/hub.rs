@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backlog::{Backlog, Bounds};
 use super::item::Item;
-use super::position::Position;
+use super::position::{self, Position};
 use super::reader::{Reader, Told};
 use crate::LateBus;
 use crate::stats::PortalStats;
@@ -183,18 +183,31 @@ impl Hub {
     }
 
     fn hear(&self, feed: Feed) {
+        let (at, activity) = match feed {
+            Feed::Activity(at, activity) => (at, Some(activity)),
+            Feed::Reached(at) => (at, None),
+            Feed::Lost(count) => {
+                // The numbers tell.
+                tracing::debug!(count, "items of the live feed were lost");
+                return;
+            }
+        };
+        if !position::is_name(&at.publisher) {
+            // Listeners would be given positions that nobody takes back. Said once; the rest is counted.
+            if self.0.stats.live_ignored.inc() == 0 {
+                tracing::warn!(publisher = ?at.publisher, "a publisher of the live feed is ignored: no core has such a name");
+            }
+            return;
+        }
+        // Made before the lock is taken, which all listeners wait for.
+        let shown = activity.map(|activity| Item::of(&activity));
         let now = self.0.begun.elapsed();
         let mut backlog = self.0.backlog.lock();
-        match feed {
-            Feed::Activity(at, activity) => match Item::of(&activity) {
-                Ok(Some(item)) => backlog.push(&at, item, now),
-                Ok(None) => backlog.pass(&at, now),
-                // It is said why where it happens; listeners see a gap.
-                Err(_) => backlog.reached(&at, now),
-            },
-            Feed::Reached(at) => backlog.reached(&at, now),
-            // The numbers tell.
-            Feed::Lost(count) => tracing::debug!(count, "items of the live feed were lost"),
+        match shown {
+            Some(Ok(Some(item))) => backlog.push(&at, item, now),
+            Some(Ok(None)) => backlog.pass(&at, now),
+            // Why an item cannot be shown is said where that happens; listeners see a gap.
+            Some(Err(_)) | None => backlog.reached(&at, now),
         }
         let end = backlog.end();
         drop(backlog);
@@ -229,12 +242,14 @@ impl Drop for Listener {
 impl Listener {
     /// From now on, or from where it was. Also where that is.
     pub(super) fn begin(&self, since: Option<&Position>) -> (Reader, Position) {
-        Reader::begin(&self.hub.0.backlog.lock(), since)
+        let now = self.hub.0.begun.elapsed();
+        Reader::begin(&self.hub.0.backlog.lock(), since, now)
     }
 
-    /// What comes next; see [`Reader::next`].
-    pub(super) fn next(&self, reader: &mut Reader, wants: impl Fn(&Item) -> bool) -> (Vec<Told>, bool) {
-        reader.next(&self.hub.0.backlog.lock(), AT_ONCE, wants)
+    /// What comes next; nothing of many entries when none of them is wanted.
+    pub(super) fn next(&self, reader: &mut Reader, wants: impl Fn(&Item) -> bool) -> Vec<Told> {
+        let batch = self.hub.0.backlog.lock().read(reader.cursor(), AT_ONCE);
+        reader.take(batch, wants)
     }
 
     /// Waits until there is more than up to `cursor`. False when there will be nothing more: the bus is not heard any longer, or
@@ -243,7 +258,11 @@ impl Listener {
         tokio::select! {
             () = self.hub.0.closing.cancelled() => false,
             _ = self.listening.wait_for(|listening| !*listening) => false,
-            more = self.end.wait_for(|end| *end != cursor) => more.is_ok(),
+            more = self.end.wait_for(|end| *end > cursor) => more.is_ok(),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::extract::ws::Utf8Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use stoker_domain::DeviceKey;
@@ -17,9 +18,6 @@ use crate::events::Event;
 use crate::json::raw;
 use crate::problem::Problem;
 use crate::telemetry::Latest;
-
-/// What the queue and the pointers of an item weigh besides its JSON.
-const OVERHEAD: usize = 256;
 
 /// One item, ready to be sent to everybody.
 #[derive(Debug)]
@@ -53,9 +51,9 @@ impl Item {
         Ok(Some(Self { kind, key: key.clone(), data }))
     }
 
-    /// About what it takes in memory.
+    /// About what it takes in memory, as it is and in its frame.
     pub(super) fn weight(&self) -> usize {
-        self.data.get().len() + OVERHEAD
+        self.data.get().len() * 2
     }
 
     /// The frame.
@@ -73,14 +71,14 @@ impl Item {
     }
 }
 
+/// A frame that says that something is missing.
+pub(super) fn gap() -> Utf8Bytes {
+    Utf8Bytes::from_static(r#"{"type":"gap"}"#)
+}
+
 /// A frame that begins the feed.
 pub(super) fn hello(position: &str) -> Result<String, Problem> {
     text(&serde_json::json!({"type": "hello", "position": position}))
-}
-
-/// A frame that says that something is missing.
-pub(super) fn gap() -> Result<String, Problem> {
-    text(&serde_json::json!({"type": "gap"}))
 }
 
 fn text(frame: &impl Serialize) -> Result<String, Problem> {

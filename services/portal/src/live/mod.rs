@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
-use futures_util::{FutureExt, SinkExt};
+use futures_util::SinkExt;
 use http::HeaderMap;
 use serde::Deserialize;
 use stoker_domain::OrganizationId;
@@ -145,26 +145,19 @@ impl Client {
 
     async fn tell(&mut self, socket: &mut WebSocket) -> Gone {
         let (mut reader, position) = self.listener.begin(self.since.take().as_ref());
-        if write(socket, vec![item::hello(&position.text())]).await.is_err() {
+        let Ok(hello) = item::hello(&position.text()) else { return Gone::Again };
+        if write(socket, vec![hello.into()]).await.is_err() {
             return Gone::Away;
         }
         let mut heard = Instant::now();
         loop {
-            let (told, any) = self.listener.next(&mut reader, |item| self.wants(item));
-            let frames: Vec<_> = told.iter().map(frame).collect();
+            let told = self.listener.next(&mut reader, |item| self.wants(item));
+            // What cannot be made into a frame is left out; it is said where that happens.
+            let frames: Vec<_> = told.iter().filter_map(Told::frame).collect();
             if !frames.is_empty() && write(socket, frames).await.is_err() {
                 return Gone::Away;
             }
-            // What it says is read also while there is always more to tell.
-            while let Some(said) = socket.recv().now_or_never() {
-                match said {
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Gone::Away,
-                    Some(Ok(_)) => heard = Instant::now(),
-                }
-            }
-            if any {
-                continue;
-            }
+            // In no order: what it says is read also while there is always more to tell.
             tokio::select! {
                 more = self.listener.more(reader.cursor()) => if !more { return Gone::Again },
                 said = socket.recv() => match said {
@@ -194,18 +187,11 @@ impl Client {
     }
 }
 
-fn frame(told: &Told) -> Result<String, Problem> {
-    match told {
-        Told::Gap => item::gap(),
-        Told::Item(item, position) => item.frame(position),
-    }
-}
-
-/// Writes frames, within a time. What cannot be made into one is left out; it is said where that happens.
-async fn write(socket: &mut WebSocket, frames: Vec<Result<String, Problem>>) -> Result<(), ()> {
+/// Writes frames, within a time.
+async fn write(socket: &mut WebSocket, frames: Vec<Utf8Bytes>) -> Result<(), ()> {
     let all = async {
-        for frame in frames.into_iter().flatten() {
-            socket.feed(Message::Text(frame.into())).await?;
+        for frame in frames {
+            socket.feed(Message::Text(frame)).await?;
         }
         socket.flush().await
     };

@@ -13,8 +13,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub(super) const PUBLISHERS_MOST: usize = 64;
 /// The longest name of a publisher.
 const NAME_MOST: usize = 64;
+/// What stands beside the name: the greatest number, and two signs.
+const NUMBER_MOST: usize = 22;
 /// The longest position as text: all publishers with names and numbers of the greatest length.
-const TEXT_MOST: usize = PUBLISHERS_MOST * (NAME_MOST + 22) * 4 / 3 + 4;
+const TEXT_MOST: usize = PUBLISHERS_MOST * (NAME_MOST + NUMBER_MOST) * 4 / 3 + 4;
+/// What a place in the map takes.
+const PLACE: usize = 32;
+
+/// Whether a publisher may be called so: a position of others could not be read when it comes back.
+pub(super) fn is_name(publisher: &str) -> bool {
+    (1..=NAME_MOST).contains(&publisher.len())
+        && publisher.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
 
 /// How far a listener has come, by publisher.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,14 +36,22 @@ impl Position {
         self.0.get(publisher).copied()
     }
 
-    /// The further of both, of each publisher.
+    /// The further of both, of each publisher. Where these are too many, those that only the other knows are left out.
     pub(super) fn merged(&self, other: &Self) -> Self {
         let mut merged = self.clone();
         for (publisher, number) in &other.0 {
-            let known = merged.0.entry(Arc::clone(publisher)).or_default();
-            *known = (*known).max(*number);
+            if let Some(known) = merged.0.get_mut(publisher) {
+                *known = (*known).max(*number);
+            } else if merged.0.len() < PUBLISHERS_MOST {
+                merged.0.insert(Arc::clone(publisher), *number);
+            }
         }
         merged
+    }
+
+    /// About what it takes in memory, as it is and as text.
+    pub(super) fn weight(&self) -> usize {
+        self.0.keys().map(|publisher| (publisher.len() + NUMBER_MOST) * 4 / 3 + PLACE).sum()
     }
 
     /// Whether whoever stands here has all that one at `other` has.
@@ -67,10 +85,8 @@ impl FromStr for Position {
         let mut position = Self::default();
         for part in plain.split(',').filter(|part| !part.is_empty()) {
             let (publisher, number) = part.split_once(':').ok_or(FOREIGN)?;
-            let is_name = (1..=NAME_MOST).contains(&publisher.len())
-                && publisher.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
             let number = number.parse().map_err(|_| FOREIGN)?;
-            if !is_name || position.0.len() >= PUBLISHERS_MOST {
+            if !is_name(publisher) || position.0.len() >= PUBLISHERS_MOST {
                 return Err(FOREIGN);
             }
             if position.0.insert(publisher.into(), number).is_some() {
@@ -135,5 +151,18 @@ mod tests {
         assert_eq!(both, position(&[("a", 3), ("b", 4), ("c", 0)]));
         assert!(both.covers(&one) && both.covers(&other));
         assert!(!one.covers(&other), "it knows nothing of c");
+    }
+
+    #[test]
+    fn the_further_of_two_is_taken_back_however_many_publishers_they_know() {
+        let of = |kind: &str| {
+            let all = (0..PUBLISHERS_MOST).map(|n| (format!("{kind}{n}").into(), 7));
+            Position(all.chain([("both".into(), 7)]).skip(1).collect())
+        };
+        let (here, other) = (of("here"), Position([("both".into(), 9)].into()).merged(&of("other")));
+        let both = here.merged(&other);
+        assert_eq!(both.text().parse(), Ok(both.clone()));
+        assert!(both.covers(&here));
+        assert_eq!(both.of("both"), Some(9));
     }
 }

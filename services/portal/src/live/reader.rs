@@ -1,18 +1,32 @@
 //! One listener's way through the backlog. Pure.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::backlog::{Backlog, Entry};
-use super::item::Item;
+use axum::extract::ws::Utf8Bytes;
+
+use super::backlog::{Backlog, Batch, Entry, GONE};
+use super::item::{self, Item};
 use super::position::Position;
 
 /// What a listener is told.
 #[derive(Debug, Clone)]
 pub(super) enum Told {
-    /// What happened, and where whoever has this and all before it stands.
-    Item(Arc<Item>, Arc<str>),
+    /// What happened, and where the listener stands with it, if that is not where all others do.
+    Item(Arc<Entry>, Option<Position>),
     /// Something is missing here.
     Gap,
+}
+
+impl Told {
+    /// As it is sent. None when that cannot be made.
+    pub(super) fn frame(&self) -> Option<Utf8Bytes> {
+        match self {
+            Self::Item(entry, None) => entry.frame(),
+            Self::Item(entry, Some(own)) => entry.frame_at(own),
+            Self::Gap => Some(item::gap()),
+        }
+    }
 }
 
 /// Where a listener is.
@@ -22,6 +36,7 @@ pub(super) struct Reader {
     cursor: u64,
     /// What it had when it began, as long as that may be more than what it was told here.
     had: Option<Position>,
+    begun: Duration,
     /// Something that happened before it began cannot be had any more; to be said first.
     gap: bool,
     /// The last that it was told is that something is missing.
@@ -30,16 +45,17 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Begins now, or where it was. Also where that is.
-    pub(super) fn begin(backlog: &Backlog, since: Option<&Position>) -> (Self, Position) {
+    pub(super) fn begin(backlog: &Backlog, since: Option<&Position>, now: Duration) -> (Self, Position) {
         match since {
             None => {
-                let this = Self { cursor: backlog.end(), had: None, gap: false, said_gap: false };
+                let cursor = backlog.end();
+                let this = Self { cursor, had: None, begun: now, gap: false, said_gap: false };
                 (this, backlog.position())
             }
             Some(since) => {
                 let start = backlog.resume(since);
-                let had = Some(since.clone());
-                (Self { cursor: start.cursor, had, gap: start.gap, said_gap: false }, since.clone())
+                let (cursor, had) = (start.cursor, Some(since.clone()));
+                (Self { cursor, had, begun: now, gap: start.gap, said_gap: false }, since.clone())
             }
         }
     }
@@ -49,31 +65,22 @@ impl Reader {
         self.cursor
     }
 
-    /// What comes next, of so many entries at most. True when there was anything, if only for others.
-    pub(super) fn next(
-        &mut self,
-        backlog: &Backlog,
-        most: usize,
-        wants: impl Fn(&Item) -> bool,
-    ) -> (Vec<Told>, bool) {
-        let batch = backlog.read(self.cursor, most);
+    /// What it is told of what comes next.
+    pub(super) fn take(&mut self, batch: Batch, wants: impl Fn(&Item) -> bool) -> Vec<Told> {
         let mut told = Vec::new();
         if std::mem::take(&mut self.gap) || batch.overrun {
             self.tell_gap(&mut told);
         }
         self.cursor = batch.cursor;
-        for entry in &batch.entries {
+        for entry in batch.entries {
             self.pass(entry, &wants, &mut told);
         }
-        if self.had.as_ref().is_some_and(|had| self.cursor == backlog.end() && backlog.position().covers(had))
-        {
-            self.had = None;
-        }
-        (told, batch.overrun || !batch.entries.is_empty())
+        told
     }
 
-    fn pass(&mut self, entry: &Entry, wants: &impl Fn(&Item) -> bool, told: &mut Vec<Told>) {
+    fn pass(&mut self, entry: Arc<Entry>, wants: &impl Fn(&Item) -> bool, told: &mut Vec<Told>) {
         let known = self.had.as_ref().and_then(|had| had.of(&entry.publisher));
+        self.forget(&entry);
         if known.is_some_and(|known| known >= entry.number) {
             return;
         }
@@ -81,7 +88,9 @@ impl Reader {
             None => self.tell_gap(told),
             Some(item) if wants(item) => {
                 self.said_gap = false;
-                told.push(Told::Item(Arc::clone(item), self.position(entry)));
+                // It may have had more, from a portal that heard the publishers in another order.
+                let own = self.had.as_ref().map(|had| entry.position.merged(had));
+                told.push(Told::Item(entry, own));
             }
             Some(_) => {}
         }
@@ -93,11 +102,15 @@ impl Reader {
         }
     }
 
-    /// Where it stands with an entry. It may have had more, from a portal that heard the publishers in another order.
-    fn position(&self, entry: &Entry) -> Arc<str> {
-        match (&self.had, entry.position.parse::<Position>()) {
-            (Some(had), Ok(position)) => had.merged(&position).text().into(),
-            _ => Arc::clone(&entry.position),
+    /// Forgets what it had, once whoever stands at this entry has that, too: from then on it stands where all others do.
+    fn forget(&mut self, entry: &Entry) {
+        let Some(had) = &mut self.had else { return };
+        if entry.heard.saturating_sub(self.begun) >= GONE {
+            // Of publishers that have gone it was told by a gap. Kept, they would make another each time that it comes again.
+            had.0.retain(|publisher, _| entry.position.of(publisher).is_some());
+        }
+        if entry.position.covers(had) {
+            self.had = None;
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Listeners that come and go, at portals that hear the same publishers in different orders: nothing twice, and nothing left out
-//! but where it is said.
+//! but where it is said. And what they share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,6 +24,18 @@ fn item(publisher: usize, number: u64) -> Item {
 
 fn told_number(item: &Item) -> (usize, u64) {
     serde_json::from_str(item.data.get()).unwrap()
+}
+
+/// What a listener hears of an item.
+#[derive(serde::Deserialize)]
+struct Shown {
+    position: String,
+    data: (usize, u64),
+}
+
+/// What a listener is told of so many of the next entries at most.
+fn next(reader: &mut Reader, backlog: &Backlog, most: usize) -> Vec<Told> {
+    reader.take(backlog.read(reader.cursor(), most), |_| true)
 }
 
 /// What may happen.
@@ -80,7 +92,7 @@ impl World {
                 portal.reached(&at(publisher, 0), NOW);
             }
         }
-        let (reader, position) = Reader::begin(&portals[0], None);
+        let (reader, position) = Reader::begin(&portals[0], None, NOW);
         Self {
             published: [0; 3],
             heard: [[0; 3]; 2],
@@ -96,21 +108,19 @@ impl World {
 
     /// Reads so many, and forgets the rest of what was told, as whoever loses its connection does.
     fn read(&mut self, most: usize) {
-        let (told, _) = self.reader.next(&self.portals[self.portal], 8, |_| true);
+        let told = next(&mut self.reader, &self.portals[self.portal], 8);
         for told in told.into_iter().take(most) {
-            match told {
-                Told::Gap => {
-                    self.gaps += 1;
-                    self.since_gap.clear();
-                }
-                Told::Item(item, position) => {
-                    let (publisher, number) = told_number(&item);
-                    assert!(self.all.insert((publisher, number)), "told twice: {number} of {publisher}");
-                    self.since_gap.entry(publisher).or_default().push(number);
-                    self.position = position.parse().unwrap();
-                    assert!(self.position.of(&format!("p{publisher}")).unwrap() >= number);
-                }
+            if matches!(told, Told::Gap) {
+                self.gaps += 1;
+                self.since_gap.clear();
+                continue;
             }
+            let Shown { position, data } = serde_json::from_str(&told.frame().unwrap()).unwrap();
+            let (publisher, number) = data;
+            assert!(self.all.insert((publisher, number)), "told twice: {number} of {publisher}");
+            self.since_gap.entry(publisher).or_default().push(number);
+            self.position = position.parse().unwrap();
+            assert!(self.position.of(&format!("p{publisher}")).unwrap() >= number);
         }
         for numbers in self.since_gap.values() {
             let whole = numbers.windows(2).all(|pair| pair[1] == pair[0] + 1);
@@ -138,7 +148,7 @@ impl World {
             Step::Move(portal, after) => {
                 self.read(after);
                 self.portal = portal;
-                let (reader, position) = Reader::begin(&self.portals[portal], Some(&self.position));
+                let (reader, position) = Reader::begin(&self.portals[portal], Some(&self.position), NOW);
                 assert_eq!(position, self.position);
                 self.reader = reader;
             }
@@ -192,7 +202,7 @@ fn backlog(entries: usize) -> Backlog {
 fn words(told: &[Told]) -> Vec<String> {
     let word = |told: &Told| match told {
         Told::Gap => "gap".to_owned(),
-        Told::Item(item, _) => item.data.get().to_owned(),
+        Told::Item(entry, _) => entry.item.as_ref().unwrap().data.get().to_owned(),
     };
     told.iter().map(word).collect()
 }
@@ -200,13 +210,13 @@ fn words(told: &[Told]) -> Vec<String> {
 #[test]
 fn a_slow_one_is_told_of_the_gap_and_goes_on_with_what_is_new() {
     let mut backlog = backlog(3);
-    let (mut reader, _) = Reader::begin(&backlog, None);
+    let (mut reader, _) = Reader::begin(&backlog, None, NOW);
     for number in 1..=9 {
         backlog.push(&at(0, number), item(0, number), NOW);
     }
-    assert_eq!(words(&reader.next(&backlog, 8, |_| true).0), ["gap"]);
+    assert_eq!(words(&next(&mut reader, &backlog, 8)), ["gap"]);
     backlog.push(&at(0, 10), item(0, 10), NOW);
-    assert_eq!(words(&reader.next(&backlog, 8, |_| true).0), ["[0,10]"]);
+    assert_eq!(words(&next(&mut reader, &backlog, 8)), ["[0,10]"]);
 }
 
 #[test]
@@ -214,9 +224,9 @@ fn who_comes_back_to_a_publisher_that_has_gone_is_told_of_a_gap_once() {
     let mut backlog = backlog(100);
     backlog.push(&at(0, 1), item(0, 1), NOW);
     let since = Position([("p9".into(), 4), ("p0".into(), 0)].into());
-    let (mut reader, _) = Reader::begin(&backlog, Some(&since));
-    assert_eq!(words(&reader.next(&backlog, 8, |_| true).0), ["gap", "[0,1]"]);
-    assert!(!reader.next(&backlog, 8, |_| true).1);
+    let (mut reader, _) = Reader::begin(&backlog, Some(&since), NOW);
+    assert_eq!(words(&next(&mut reader, &backlog, 8)), ["gap", "[0,1]"]);
+    assert_eq!(words(&next(&mut reader, &backlog, 8)), [""; 0]);
 }
 
 #[test]
@@ -225,8 +235,8 @@ fn a_publisher_that_begins_later_is_heard_from_its_first_on() {
     let since = backlog.position();
     backlog.reached(&at(1, 0), NOW);
     backlog.push(&at(1, 1), item(1, 1), NOW);
-    let (mut reader, _) = Reader::begin(&backlog, Some(&since));
-    assert_eq!(words(&reader.next(&backlog, 8, |_| true).0), ["[1,1]"]);
+    let (mut reader, _) = Reader::begin(&backlog, Some(&since), NOW);
+    assert_eq!(words(&next(&mut reader, &backlog, 8)), ["[1,1]"]);
 }
 
 #[test]
@@ -235,15 +245,67 @@ fn who_wants_little_is_told_little_and_moves_on() {
     for number in 1..=20 {
         backlog.push(&at(0, number), item(0, number), NOW);
     }
-    let (mut reader, _) = Reader::begin(&backlog, Some(&Position([("p0".into(), 5)].into())));
+    let since = Position([("p0".into(), 5)].into());
+    let (mut reader, _) = Reader::begin(&backlog, Some(&since), NOW);
     let mut told = Vec::new();
-    loop {
-        let (more, any) = reader.next(&backlog, 8, |item| told_number(item).1.is_multiple_of(10));
-        told.extend(words(&more));
-        if !any {
-            break;
-        }
+    while reader.cursor() < backlog.end() {
+        let batch = backlog.read(reader.cursor(), 8);
+        told.extend(words(&reader.take(batch, |item| told_number(item).1.is_multiple_of(10))));
     }
     assert_eq!(told, ["[0,10]", "[0,20]"]);
-    assert_eq!(reader.cursor(), backlog.end());
+}
+
+#[test]
+fn a_frame_is_made_once_for_all_who_listen() {
+    let mut backlog = backlog(100);
+    let since = Position([("p0".into(), 0)].into());
+    let begin = |n| Reader::begin(&backlog, (n % 2 == 0).then_some(&since), NOW).0;
+    let mut readers: Vec<_> = (0..1_000).map(begin).collect();
+    for number in 1..=10 {
+        backlog.push(&at(0, number), item(0, number), NOW);
+    }
+    let told = readers.iter_mut().flat_map(|reader| next(reader, &backlog, 64));
+    let frames: Vec<_> = told.map(|told| told.frame().unwrap()).collect();
+    // All are held, so none has the place of another.
+    let made: BTreeSet<_> = frames.iter().map(|frame| frame.as_str().as_ptr()).collect();
+    assert_eq!((frames.len(), made.len()), (10_000, 10));
+}
+
+/// Where it is told that it stands, and whether others are told the same.
+fn stands(told: &Told) -> (Position, bool) {
+    let shown: Shown = serde_json::from_str(&told.frame().unwrap()).unwrap();
+    (shown.position.parse().unwrap(), matches!(told, Told::Item(_, None)))
+}
+
+fn position(of: &[(&str, u64)]) -> Position {
+    Position(of.iter().map(|(name, number)| ((*name).into(), *number)).collect())
+}
+
+#[test]
+fn who_had_more_has_positions_of_its_own_until_all_have_that() {
+    let mut backlog = backlog(100);
+    backlog.reached(&at(1, 0), NOW);
+    let (mut reader, _) = Reader::begin(&backlog, Some(&position(&[("p0", 0), ("p1", 2)])), NOW);
+    for (publisher, number) in [(0, 1), (1, 1), (0, 2), (1, 2), (0, 3)] {
+        backlog.push(&at(publisher, number), item(publisher, number), NOW);
+    }
+    let told = next(&mut reader, &backlog, 8);
+    assert_eq!(words(&told), ["[0,1]", "[0,2]", "[0,3]"]);
+    let own = |p0| (position(&[("p0", p0), ("p1", 2)]), false);
+    assert_eq!(told.iter().map(stands).collect::<Vec<_>>(), [own(1), own(2), (own(3).0, true)]);
+}
+
+#[test]
+fn a_publisher_that_stays_away_is_left_out_of_positions_in_the_end() {
+    let mut backlog = backlog(100);
+    let since = position(&[("p0", 0), ("p9", 4)]);
+    let (mut reader, _) = Reader::begin(&backlog, Some(&since), NOW);
+    backlog.push(&at(0, 1), item(0, 1), NOW + GONE - Duration::from_secs(1));
+    backlog.push(&at(0, 2), item(0, 2), NOW + GONE);
+    let told = next(&mut reader, &backlog, 8);
+    assert_eq!(words(&told), ["gap", "[0,1]", "[0,2]"]);
+    let told: Vec<_> = told[1..].iter().map(stands).collect();
+    assert_eq!(told, [(position(&[("p0", 1), ("p9", 4)]), false), (position(&[("p0", 2)]), true)]);
+    let (mut reader, _) = Reader::begin(&backlog, Some(&told[1].0), NOW);
+    assert_eq!(words(&next(&mut reader, &backlog, 8)), [""; 0], "no gap is told again");
 }

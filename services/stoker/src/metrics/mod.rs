@@ -123,6 +123,8 @@ impl Metrics {
         );
         let ours = self.0.sub_registry_with_prefix(PREFIX);
         ours.register("portal_live_listeners", "Who listens to the live feed", stats.live_listeners.clone());
+        let ignored = "What came in the live feed from publishers with names that no core has";
+        ours.register("portal_live_ignored", ignored, stats.live_ignored.clone());
         self
     }
 
