@@ -23,7 +23,7 @@ const EXAMPLES: usize = crate::report::EXAMPLES;
 /// Without anything being done: what the other acts are compared with.
 const NOTHING: Duration = Duration::from_secs(20);
 
-/// How long RabbitMQ is away.
+/// How long a part of the lab is away.
 const AWAY: Duration = Duration::from_secs(60);
 
 /// What can be done.
@@ -45,6 +45,29 @@ pub(super) enum Act {
     Kill,
     /// RabbitMQ is away for a minute; it has to be that of a lab (--lab)
     Broker,
+    /// The node's kubelet is away for a minute; it has to be that of a lab (--lab)
+    Kubelet,
+    /// The API server is away for a minute; it has to be that of a lab (--lab)
+    ApiServer,
+}
+
+/// What can be away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Broker,
+    Kubelet,
+    ApiServer,
+}
+
+impl Part {
+    /// What the lab calls it.
+    fn in_the_lab(self) -> &'static str {
+        match self {
+            Self::Broker => "rabbitmq",
+            Self::Kubelet => "kubelet",
+            Self::ApiServer => "kube-apiserver",
+        }
+    }
 }
 
 impl Act {
@@ -64,13 +87,13 @@ pub(super) enum Step {
     OperatorAmidRoll,
     Certificate,
     Kill(Kind),
-    Broker,
+    Away(Part),
 }
 
 impl Step {
     /// It is planned: who stays connected is answered as fast as ever, and devices go only where their gateway does.
     pub(super) fn is_planned(self) -> bool {
-        !matches!(self, Self::Kill(_) | Self::Broker)
+        !matches!(self, Self::Kill(_) | Self::Away(_))
     }
 }
 
@@ -85,7 +108,9 @@ pub(super) fn steps(acts: &[Act], replicas: u64) -> Vec<Step> {
         Act::Operator => vec![Step::Operator, Step::OperatorAmidRoll],
         Act::Certificate => vec![Step::Certificate],
         Act::Kill => EACH.map(Step::Kill).into(),
-        Act::Broker => vec![Step::Broker],
+        Act::Broker => vec![Step::Away(Part::Broker)],
+        Act::Kubelet => vec![Step::Away(Part::Kubelet)],
+        Act::ApiServer => vec![Step::Away(Part::ApiServer)],
     };
     [Step::Nothing].into_iter().chain(acts.iter().flat_map(of)).collect()
 }
@@ -101,7 +126,9 @@ impl fmt::Display for Step {
             Self::OperatorAmidRoll => f.write_str("operator ends amid roll"),
             Self::Certificate => f.write_str("certificate"),
             Self::Kill(kind) => write!(f, "{kind}: kill -9"),
-            Self::Broker => f.write_str("RabbitMQ away"),
+            Self::Away(Part::Broker) => f.write_str("RabbitMQ away"),
+            Self::Away(Part::Kubelet) => f.write_str("kubelet away"),
+            Self::Away(Part::ApiServer) => f.write_str("API server away"),
         }
     }
 }
@@ -122,7 +149,7 @@ pub(super) struct Hands {
     pub(super) lost: Vec<String>,
     /// How many processes were killed.
     pub(super) killed: u64,
-    /// The folder of the lab that has RabbitMQ.
+    /// The folder of the lab of which a part goes away.
     pub(super) lab: Option<String>,
     said: HashMap<String, String>,
     /// Of each pod, how often it had been started again when it was seen first, and last.
@@ -225,16 +252,16 @@ impl Hands {
                 self.lost.extend(lost);
             }
             Step::Kill(kind) => self.kill(&look, kind).await?,
-            Step::Broker => {
-                let folder = self.lab.clone().context("name the lab that has RabbitMQ by --lab")?;
-                lab::run(&folder, &["stop", "rabbitmq"]).await?;
+            Step::Away(part) => {
+                let (folder, part) = (self.lab.clone().context("name the lab by --lab")?, part.in_the_lab());
+                lab::run(&folder, &["stop", part]).await?;
                 let back = Instant::now() + AWAY;
                 while Instant::now() < back {
                     // What the resources say meanwhile is printed.
                     drop(self.look().await);
                     sleep(LOOK_EVERY).await;
                 }
-                lab::run(&folder, &["start", "rabbitmq"]).await?;
+                lab::run(&folder, &["start", part]).await?;
             }
         }
         self.settled().await

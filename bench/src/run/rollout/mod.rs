@@ -33,7 +33,7 @@ use crate::random::{Random, fresh_seed};
 use crate::report::Report;
 use crate::smtp::MailSink;
 use crate::witness::{Orders, Witness, not_in_state};
-use acts::{Act, Hands, Step, steps};
+use acts::{Act, Hands, Part, Step, steps};
 use certificate::Door;
 use fleet::Eyes;
 use kube::Kube;
@@ -116,7 +116,7 @@ pub(crate) struct Rollout {
     /// Where the platform's mails arrive, as the Secret of its Notifier has it; without it no mail is looked at
     #[arg(long, value_name = "ADDRESS:PORT")]
     smtp_listen: Option<SocketAddr>,
-    /// The folder of the lab that has RabbitMQ, for `broker`
+    /// The folder of the lab, for `broker`, `kubelet` and `api-server`
     #[arg(long, env = "STOKER_TEST_LAB")]
     lab: Option<String>,
     /// Decides whose pods are evicted and who gets which order [default: another one each time]
@@ -440,7 +440,7 @@ impl Rollout {
         }
         // Without RabbitMQ an order may run out; that its end is the truth is judged of all of them.
         let away = |order: &&Order| {
-            acted.iter().any(|line| line.step == Step::Broker && line.window.has(order.asked))
+            acted.iter().any(|line| line.step == Step::Away(Part::Broker) && line.window.has(order.asked))
         };
         let to_answer: Vec<&Order> = orders.iter().filter(|order| !away(order)).collect();
         let count = |orders: usize| u64::try_from(orders).unwrap_or(u64::MAX);
