@@ -2,6 +2,7 @@
 
 mod admin;
 mod apply;
+mod certificates;
 mod course;
 mod setback;
 mod status;
@@ -152,6 +153,7 @@ impl Actor {
         facts: &Facts,
         course: &mut Course,
     ) -> Result<(), Failure> {
+        self.certificates(plan, snapshot, facts, course).await?;
         self.admin_secret(plan, snapshot, course).await?;
         self.apply_all(plan, snapshot, course).await?;
         let namespace = snapshot.namespace.as_str();

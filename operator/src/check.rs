@@ -28,7 +28,7 @@ const MONITORS: [&str; 2] = ["monitoring.coreos.com", "apiextensions.k8s.io"];
 /// Group, resource, the one name that it is about, and verbs: those of docs/operator.md.
 type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-const RIGHTS: [Right; 23] = [
+const RIGHTS: [Right; 29] = [
     ("stoker.dev", "gateways", "", &["list", "watch"]),
     ("stoker.dev", "coreshards", "", &["list", "watch"]),
     ("stoker.dev", "notifiers", "", &["list", "watch"]),
@@ -50,6 +50,12 @@ const RIGHTS: [Right; 23] = [
     ("", "pods", "", &["list", "watch"]),
     ("", "secrets", "", &["list", "watch", "create"]),
     ("", "secrets", "stoker-admin", &["patch"]),
+    ("", "secrets", "stoker-ca", &["patch"]),
+    ("", "secrets", "stoker-core-tls", &["patch"]),
+    ("", "secrets", "stoker-gateway-tls", &["patch"]),
+    ("", "secrets", "stoker-notifier-tls", &["patch"]),
+    ("", "secrets", "stoker-portal-tls", &["patch"]),
+    ("", "secrets", "stoker-ca", &["get"]),
     ("events.k8s.io", "events", "", &["create", "patch"]),
     ("monitoring.coreos.com", "servicemonitors", "", &["get", "create", "patch"]),
 ];

@@ -7,6 +7,7 @@ mod services;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,6 +16,7 @@ use kube::api::PartialObjectMeta;
 use stoker_crds::{CoreShard, GROUP, Gateway, Notifier, Portal};
 use stoker_plan::{self as plan, Facts, Id, Kind, Operator, Wanted};
 
+use crate::certificates;
 use crate::watch::{Guarded, Stores};
 
 pub(crate) use pods::gateways;
@@ -88,10 +90,17 @@ impl Snapshot {
         if unreadable.is_empty() { Ok(wanted) } else { Err(unreadable) }
     }
 
-    /// What there is. `connections` are those of the Gateways, by name.
-    pub(crate) fn facts(&self, operator: &Operator, connections: BTreeMap<String, i64>) -> Facts {
+    /// What there is at `now`. `connections` are those of the Gateways, by name.
+    pub(crate) fn facts(
+        &self,
+        operator: &Operator,
+        connections: BTreeMap<String, i64>,
+        now: Timestamp,
+    ) -> Facts {
         Facts {
             operator: operator.clone(),
+            certificates: certificates::seen(self.secrets.iter().map(|secret| &**secret)),
+            now: now.as_second(),
             secrets: self.secrets.iter().filter_map(|secret| digests(secret)).collect(),
             deployments: deployments::facts(&self.deployments, &self.pods),
             config_maps: self.config_maps.iter().map(|map| config_map(&map.metadata)).collect(),
@@ -149,9 +158,11 @@ fn config_map(meta: &ObjectMeta) -> plan::ConfigMap {
     }
 }
 
-/// A Secret whose values are digests already. One that is about to go is as good as gone.
+/// A Secret whose values are digests already. One that is about to go is as good as gone. Those with certificates are
+/// another matter.
 fn digests(secret: &Secret) -> Option<(String, plan::Secret)> {
-    if secret.metadata.deletion_timestamp.is_some() {
+    let name = secret.metadata.name.clone()?;
+    if secret.metadata.deletion_timestamp.is_some() || certificates::is_one(&name) {
         return None;
     }
     let digests = secret
@@ -159,7 +170,7 @@ fn digests(secret: &Secret) -> Option<(String, plan::Secret)> {
         .iter()
         .flatten()
         .map(|(key, digest)| (key.clone(), String::from_utf8_lossy(&digest.0).into_owned()));
-    Some((secret.metadata.name.clone()?, plan::Secret { digests: digests.collect() }))
+    Some((name, plan::Secret { digests: digests.collect() }))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod act;
 mod backoff;
+mod certificates;
 mod check;
 mod due;
 mod facts;

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use stoker_plan::Operator;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -96,14 +97,17 @@ impl Reconciler {
         let snapshot = Snapshot::of(namespace, &self.stores);
         if snapshot.is_empty() {
             self.actor.forget(namespace);
+            self.stats.certificates(namespace, None);
             return Ok(Ended::Empty);
         }
         let (carried, again) = match snapshot.wanted() {
             Ok(wanted) => {
                 let connections: BTreeMap<String, i64> = self.samples.of(namespace);
-                let facts = snapshot.facts(&self.operator, connections);
+                let facts = snapshot.facts(&self.operator, connections, Timestamp::now());
+                self.stats.certificates(namespace, facts.certificates.first_end());
                 let plan = stoker_plan::plan(&wanted, &facts);
-                (self.actor.carry_out(&plan, &snapshot, &facts).await?, plan.again)
+                let again = [plan.again, plan.certificates.again].into_iter().flatten().min();
+                (self.actor.carry_out(&plan, &snapshot, &facts).await?, again)
             }
             // Until somebody changes it.
             Err(unreadable) => (self.actor.say_unreadable(namespace, &unreadable).await?, None),

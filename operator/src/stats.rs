@@ -1,10 +1,12 @@
 //! What the operator counts, and how it is shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use stoker_telemetry::metrics::collector::Collector;
 use stoker_telemetry::metrics::encoding::DescriptorEncoder;
 use stoker_telemetry::metrics::metrics::info::Info;
@@ -51,6 +53,8 @@ pub(crate) struct Stats {
     watch_failures: AtomicU64,
     samples_failed: AtomicU64,
     leader: AtomicBool,
+    /// By namespace: when the first certificate ends, in seconds since the epoch.
+    certificates: Mutex<BTreeMap<String, i64>>,
 }
 
 impl Default for Stats {
@@ -62,6 +66,7 @@ impl Default for Stats {
             watch_failures: AtomicU64::new(0),
             samples_failed: AtomicU64::new(0),
             leader: AtomicBool::new(false),
+            certificates: Mutex::default(),
         }
     }
 }
@@ -98,6 +103,15 @@ impl Stats {
 
     pub(crate) fn sample_failed(&self) {
         count(Some(&self.samples_failed));
+    }
+
+    /// When the first certificate of a namespace ends; none when it has none.
+    pub(crate) fn certificates(&self, namespace: &str, end: Option<i64>) {
+        let mut all = self.certificates.lock();
+        match end {
+            Some(end) => drop(all.insert(namespace.to_owned(), end)),
+            None => drop(all.remove(namespace)),
+        }
     }
 
     pub(crate) fn leads(&self, leads: bool) {
@@ -163,6 +177,14 @@ impl Collector for Shown {
             "1 while this process leads",
             stats.leader.load(Ordering::Relaxed).into(),
         )?;
+        // Nothing is said where there is none: it would be one that has ended.
+        if let Some(end) = stats.certificates.lock().values().min() {
+            to.gauge(
+                "operator_certificate_end_seconds",
+                "When the first certificate among services ends, in seconds since the epoch",
+                u64::try_from(*end).unwrap_or(0),
+            )?;
+        }
         to.counter(
             "operator_watch_failures",
             "Watches that had to be tried again",
@@ -189,6 +211,10 @@ mod tests {
         stats.wrote(Verb::Scale, &Err::<(), _>(Failure::Conflict { what: String::new() }));
         stats.wrote(Verb::Scale, &Err::<(), _>(Failure::NotLeading));
         stats.leads(true);
+        stats.certificates("a", Some(1_800_000_000));
+        stats.certificates("b", Some(1_700_000_000));
+        stats.certificates("c", Some(1_600_000_000));
+        stats.certificates("c", None);
         let queue = Arc::new(Queue::default());
         queue.touch("a", false);
         let mut text = String::new();
@@ -207,6 +233,7 @@ mod tests {
             "stoker_operator_writes_total{verb=\"apply\",result=\"done\"} 0",
             "stoker_operator_queue 1",
             "stoker_operator_leader 1",
+            "stoker_operator_certificate_end_seconds 1700000000",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

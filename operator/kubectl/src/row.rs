@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use stoker_crds::{CoreShard, Gateway, Notifier, Portal, READY, SlotRange, Status};
+use stoker_plan::certificates::certificate_secret;
 use stoker_plan::{Kind, REVISION, SLOTS_IN_EFFECT};
 
 use crate::certificate::Certificate;
@@ -58,7 +59,7 @@ pub(crate) struct Found {
     pub(crate) deployments: Vec<Deployment>,
 }
 
-/// The Secrets with certificates that a resource names: namespace and name.
+/// The Secrets with certificates of a resource, those that it names and that of its services: namespace and name.
 pub(crate) fn certificates(found: &Found) -> Vec<(String, String)> {
     let place =
         |meta: &ObjectMeta, secret: &String| (meta.namespace.clone().unwrap_or_default(), secret.clone());
@@ -70,7 +71,16 @@ pub(crate) fn certificates(found: &Found) -> Vec<(String, String)> {
         .portals
         .iter()
         .filter_map(|of| of.spec.tls_secret_name.as_ref().map(|secret| place(&of.metadata, secret)));
-    let mut all: Vec<_> = gateways.chain(portals).collect();
+    let own = [
+        (Kind::CoreShard, found.core_shards.iter().map(|of| &of.metadata).collect::<Vec<_>>()),
+        (Kind::Gateway, found.gateways.iter().map(|of| &of.metadata).collect()),
+        (Kind::Notifier, found.notifiers.iter().map(|of| &of.metadata).collect()),
+        (Kind::Portal, found.portals.iter().map(|of| &of.metadata).collect()),
+    ];
+    let own = own.iter().flat_map(|(kind, all)| {
+        all.iter().map(move |meta| place(meta, &certificate_secret(*kind).to_owned()))
+    });
+    let mut all: Vec<_> = gateways.chain(portals).chain(own).collect();
     all.sort();
     all.dedup();
     all
@@ -78,6 +88,9 @@ pub(crate) fn certificates(found: &Found) -> Vec<(String, String)> {
 
 /// A row for each resource, by namespace; in each cores first.
 pub(crate) fn rows(found: &Found, certificates: &BTreeMap<(String, String), Certificate>) -> Vec<Row> {
+    let certificate = |meta: &ObjectMeta, secret: &str| {
+        certificates.get(&(meta.namespace.clone().unwrap_or_default(), secret.to_owned())).cloned()
+    };
     let row = |kind: Kind, meta: &ObjectMeta, replicas: i32, status: Option<&Status>| {
         let (health, message) = health(meta, status);
         Row {
@@ -91,11 +104,8 @@ pub(crate) fn rows(found: &Found, certificates: &BTreeMap<(String, String), Cert
             revisions: revisions(meta, &found.deployments),
             sessions: None,
             slots: None,
-            certificates: Vec::new(),
+            certificates: certificate(meta, certificate_secret(kind)).into_iter().collect(),
         }
-    };
-    let certificate = |meta: &ObjectMeta, secret: &String| {
-        certificates.get(&(meta.namespace.clone().unwrap_or_default(), secret.clone())).cloned()
     };
     let mut all = Vec::new();
     for of in &found.core_shards {
@@ -110,24 +120,19 @@ pub(crate) fn rows(found: &Found, certificates: &BTreeMap<(String, String), Cert
             of.spec.listeners.iter().filter_map(|listener| listener.tls_secret_name.as_ref()).collect();
         secrets.sort();
         secrets.dedup();
-        let row = row(Kind::Gateway, &of.metadata, of.spec.replicas, status.map(|status| &status.common));
-        all.push(Row {
-            sessions: status.and_then(|status| status.connections),
-            certificates: secrets
-                .into_iter()
-                .filter_map(|secret| certificate(&of.metadata, secret))
-                .collect(),
-            ..row
-        });
+        let mut row = row(Kind::Gateway, &of.metadata, of.spec.replicas, status.map(|status| &status.common));
+        row.sessions = status.and_then(|status| status.connections);
+        row.certificates.extend(secrets.into_iter().filter_map(|secret| certificate(&of.metadata, secret)));
+        all.push(row);
     }
     for of in &found.notifiers {
         all.push(row(Kind::Notifier, &of.metadata, of.spec.replicas, of.status.as_ref()));
     }
     for of in &found.portals {
         let secret = of.spec.tls_secret_name.iter();
-        let row = row(Kind::Portal, &of.metadata, of.spec.replicas, of.status.as_ref());
-        let certificates = secret.filter_map(|secret| certificate(&of.metadata, secret)).collect();
-        all.push(Row { certificates, ..row });
+        let mut row = row(Kind::Portal, &of.metadata, of.spec.replicas, of.status.as_ref());
+        row.certificates.extend(secret.filter_map(|secret| certificate(&of.metadata, secret)));
+        all.push(row);
     }
     all.sort_by(|a, b| a.namespace.cmp(&b.namespace));
     all
@@ -250,15 +255,18 @@ pub(crate) mod tests {
     #[test]
     fn each_resource_is_a_row_with_all_that_is_known() {
         let found = found();
-        assert_eq!(certificates(&found), [("heating".to_owned(), "tls".to_owned())]);
+        let places = ["stoker-core-tls", "stoker-gateway-tls", "stoker-notifier-tls", "tls"];
+        assert_eq!(certificates(&found), places.map(|secret| ("heating".to_owned(), secret.to_owned())));
         let certificate = Certificate { secret: "tls".to_owned(), days_left: Some(7), problem: None };
-        let known = [(("heating".to_owned(), "tls".to_owned()), certificate.clone())].into();
+        let own = Certificate { secret: "stoker-gateway-tls".to_owned(), ..certificate.clone() };
+        let all = [certificate.clone(), own.clone()];
+        let known = all.map(|of| (("heating".to_owned(), of.secret.clone()), of)).into();
         let [main, edge, people, new] = &rows(&found, &known)[..] else { panic!("four") };
         assert_eq!((main.health.as_str(), main.message.as_str()), ("SlotsMissing", "words"));
         let slots = Slots { wished: "0-127".to_owned(), in_effect: Some("0-255".to_owned()) };
         assert_eq!(main.slots.as_ref(), Some(&slots));
         assert_eq!((edge.health.as_str(), edge.message.as_str(), edge.sessions), ("Ready", "", Some(40)));
-        assert_eq!(edge.certificates, [certificate]);
+        assert_eq!((&edge.certificates[..], main.certificates.len()), (&[own, certificate][..], 0));
         let revisions: Vec<_> = edge.revisions.iter().map(|of| (of.revision.as_str(), of.ready)).collect();
         assert_eq!(revisions, [("new", 2), ("old", 1)]);
         assert_eq!((people.health.as_str(), new.health.as_str()), ("Unseen", "Unseen"));

@@ -8,6 +8,7 @@ pub(crate) mod slots;
 pub(crate) use listeners::{Door, Doors, seconds};
 pub(crate) use secrets::needs;
 
+use crate::certificates;
 use crate::facts::Facts;
 use crate::wanted::{Kind, Resource, Spec};
 
@@ -40,6 +41,7 @@ pub(crate) fn refusal(of: &Resource<'_>, all: &[Resource<'_>], facts: &Facts) ->
         .or_else(|| core(of, all))
         .or_else(|| spec(of))
         .or_else(|| secrets::refusal(of, facts))
+        .or_else(|| certificates::refusal(of.id.kind, facts))
 }
 
 fn name(of: &Resource<'_>) -> Option<Refusal> {

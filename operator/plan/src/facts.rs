@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use stoker_crds::SlotRange;
 
+use crate::certificates::Certificates;
 use crate::wanted::Id;
 
 /// What was seen of a namespace, at one moment.
@@ -13,6 +14,10 @@ pub struct Facts {
     pub operator: Operator,
     /// The Secrets that resources name, and `stoker-admin`; one that is not here does not exist.
     pub secrets: BTreeMap<String, Secret>,
+    /// The certificates that services know each other by.
+    pub certificates: Certificates,
+    /// Seconds since the epoch: by which certificates are renewed, and nothing else is decided.
+    pub now: i64,
     /// Deployments with an owner among the resources.
     pub deployments: Vec<Deployment>,
     /// ConfigMaps with an owner among the resources.

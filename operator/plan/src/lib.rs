@@ -3,6 +3,7 @@
 //! One platform per namespace, so one plan for all of it. Nothing here acts, waits or looks at a clock: whoever is
 //! interrupted while carrying a plan out looks again and makes another one, of what there is then.
 
+pub mod certificates;
 mod check;
 mod facts;
 mod make;

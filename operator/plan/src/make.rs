@@ -84,6 +84,8 @@ pub(crate) mod port {
 /// Where gateways may listen: how pods name these ports, and their numbers.
 const DOORS: [(&str, i32); 4] =
     [("mqtt", port::MQTT), ("mqtts", port::MQTTS), ("ws", port::WS), ("wss", port::WSS)];
+/// The folder of the certificate among the services.
+const TLS: &str = "tls";
 /// The port of a portal with a certificate, and the folder that this is in.
 const HTTPS: &str = "https";
 

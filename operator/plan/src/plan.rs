@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use stoker_crds::Status;
 
+use crate::certificates::Renewal;
 use crate::object::Object;
 use crate::text::shortened;
 use crate::wanted::Id;
@@ -28,6 +29,8 @@ pub struct Plan {
     pub again: Option<Duration>,
     /// The Secret [`ADMIN_SECRET`](crate::ADMIN_SECRET) is needed and is not there, or has no token: make it.
     pub admin_token: bool,
+    /// What is to be done about certificates, before all else.
+    pub certificates: Renewal,
 }
 
 /// A Deployment that is to have another number of pods.

@@ -9,6 +9,7 @@ pub(crate) use reach::Reach;
 
 use std::time::Duration;
 
+use crate::certificates;
 use crate::check::slots::{self, Problem, Ranges, Shard};
 use crate::check::{self, Refusal};
 use crate::facts::{Deployment, Facts};
@@ -53,7 +54,12 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
     let refusals: Vec<Option<Refusal>> =
         resources.iter().map(|of| check::refusal(of, &resources, facts)).collect();
     let ranges = ranges(&resources, &refusals, facts);
-    let mut plan = Plan { admin_token: admin_token(&resources, facts), ..Plan::default() };
+    let kinds = certificates::kinds(&resources);
+    let mut plan = Plan {
+        admin_token: admin_token(&resources, facts),
+        certificates: certificates::decide(&kinds, &facts.certificates, facts.now, facts.behind),
+        ..Plan::default()
+    };
     let (mut shards_applied, mut scrape) = (false, Vec::new());
     for (of, refusal) in resources.iter().zip(&refusals) {
         let slots = (of.id.kind == Kind::CoreShard).then_some(&ranges);

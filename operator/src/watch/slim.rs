@@ -9,6 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use sha2::{Digest, Sha256};
 
+use crate::certificates::slimmed;
+
 /// Of objects whose metadata alone count, and of resources.
 pub(super) fn metadata<K: Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
@@ -30,10 +32,16 @@ pub(super) fn service(object: &mut Service) {
     metadata(object);
 }
 
-/// Annotations go as well: `kubectl apply` leaves all of the values there.
+/// Annotations go as well: `kubectl apply` leaves all of the values there. Of the certificates that the operator makes all is
+/// kept that is public.
 pub(super) fn secret(object: &mut Secret) {
+    let ours = slimmed(object);
     bare(&mut object.metadata);
     object.string_data = None;
+    if ours.is_some() {
+        object.data = ours;
+        return;
+    }
     for value in object.data.iter_mut().flat_map(|data| data.values_mut()) {
         *value = ByteString(digest(&value.0).into_bytes());
     }

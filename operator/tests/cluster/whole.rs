@@ -30,6 +30,11 @@ async fn four_resources_become_a_platform_that_is_mended_and_leaves_nothing_behi
         "PodDisruptionBudget edge-gateway",
         "ServiceAccount edge-gateway",
         "Secret stoker-admin",
+        "Secret stoker-ca",
+        "Secret stoker-core-tls",
+        "Secret stoker-gateway-tls",
+        "Secret stoker-notifier-tls",
+        "Secret stoker-portal-tls",
     ] {
         assert!(objects.contains_key(name), "no {name} among {:?}", objects.keys());
     }

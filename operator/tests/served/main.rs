@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod behind;
+mod certificates;
 mod refused;
 mod server;
 mod space;

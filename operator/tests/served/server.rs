@@ -62,6 +62,10 @@ struct State {
     log: Vec<(u64, String, Value)>,
     calls: Vec<String>,
     rules: Vec<Rule>,
+    /// So many more writes may change something; those after them are never answered.
+    writes_left: Option<u32>,
+    /// One was not answered.
+    cut: bool,
 }
 
 /// The API server.
@@ -106,9 +110,22 @@ impl Server {
         self.state.lock().rules.push(rule);
     }
 
+    /// After so many writes that have changed something the next is never answered: whoever makes it may be killed then.
+    pub(crate) fn cut_after(&self, writes: u32) {
+        let mut state = self.state.lock();
+        (state.writes_left, state.cut) = (Some(writes), false);
+    }
+
+    /// Whether somebody waits for an answer that does not come.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.state.lock().cut
+    }
+
     /// All calls are answered as usual again.
     pub(crate) fn take_all(&self) {
-        self.state.lock().rules.clear();
+        let mut state = self.state.lock();
+        state.rules.clear();
+        state.writes_left = None;
     }
 
     /// How many of the calls contain this text.
@@ -146,6 +163,16 @@ impl Server {
         self.tell();
     }
 
+    /// Somebody deletes an object.
+    pub(crate) fn delete(&self, plural: &str, name: &str) {
+        let mut state = self.state.lock();
+        let key = state.objects.keys().find(|(of, is)| of.ends_with(&format!("/{plural}")) && is == name);
+        let key = key.unwrap().clone();
+        state.remove(&key);
+        drop(state);
+        self.tell();
+    }
+
     fn tell(&self) {
         self.version.send_modify(|version| *version += 1);
     }
@@ -159,6 +186,17 @@ impl Server {
         let verb = if watches { "WATCH" } else { head.method.as_str() };
         let part = if path.status { "/status" } else { "" };
         let call = format!("{verb} {}/{}{part}", path.plural(), path.name.as_deref().unwrap_or_default());
+        let is_write = head.method != Method::GET && path.plural() != "events";
+        let is_cut = {
+            let mut state = self.state.lock();
+            let is_cut = is_write && state.writes_left == Some(0);
+            state.cut |= is_cut;
+            is_cut
+        };
+        if is_cut {
+            self.tell();
+            std::future::pending::<()>().await;
+        }
         let rule = {
             let mut state = self.state.lock();
             state.calls.push(call.clone());
@@ -175,6 +213,15 @@ impl Server {
 
     fn answer(&self, method: &Method, path: &Path, query: &str, body: &[u8]) -> Answer {
         let mut state = self.state.lock();
+        let before = state.version;
+        let answer = Self::answered(&mut state, method, path, query, body);
+        if state.version != before {
+            state.writes_left = state.writes_left.map(|left| left.saturating_sub(1));
+        }
+        answer
+    }
+
+    fn answered(state: &mut State, method: &Method, path: &Path, query: &str, body: &[u8]) -> Answer {
         let given = || serde_json::from_slice::<Value>(body).unwrap();
         let key = |name: &str| (path.collection.clone(), name.to_owned());
         match (method.as_str(), path.name.as_deref()) {
@@ -197,6 +244,9 @@ impl Server {
             ("POST", None) => {
                 let object = given();
                 let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+                if state.objects.contains_key(&key(&name)) {
+                    return failure(409, "it is there");
+                }
                 json_answer(201, &state.store(key(&name), object))
             }
             ("PATCH", Some(name)) if path.status => match state.objects.get(&key(name)).cloned() {
@@ -207,7 +257,14 @@ impl Server {
                 None => failure(404, "not found"),
             },
             ("PATCH", Some(name)) => {
-                let object = applied(state.objects.get(&key(name)), given());
+                let (given, there) = (given(), state.objects.get(&key(name)));
+                let based_on = &given["metadata"]["resourceVersion"];
+                if !based_on.is_null()
+                    && there.is_none_or(|there| there["metadata"]["resourceVersion"] != *based_on)
+                {
+                    return failure(409, "it has changed");
+                }
+                let object = applied(there, given);
                 json_answer(200, &state.store(key(name), object))
             }
             ("DELETE", Some(name)) => {
@@ -314,6 +371,10 @@ fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
+                if value.is_null() {
+                    into.remove(key);
+                    continue;
+                }
                 merge(into.entry(key.clone()).or_insert(Value::Null), value);
             }
         }

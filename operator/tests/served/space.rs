@@ -121,6 +121,12 @@ impl Operator {
         Self { health, shutdown, task }
     }
 
+    /// Ends it as SIGKILL does.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.is_err_and(|error| error.is_cancelled()), "it had ended by itself");
+    }
+
     pub(crate) async fn end(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use stoker_crds::SlotRange;
 
-use super::{HTTPS, port};
+use super::{HTTPS, TLS, port};
+use crate::certificates::CORE_NAME;
 use crate::check::{self, Doors, seconds, slots};
 use crate::facts::Facts;
 use crate::make::pod::{ADMIN_TOKEN, door};
@@ -28,6 +29,7 @@ struct Config {
     notifier: Option<Notifier>,
     #[serde(skip_serializing_if = "Option::is_none")]
     portal: Option<Portal>,
+    tls: Tls,
 }
 
 #[derive(Serialize)]
@@ -40,6 +42,22 @@ struct Admin {
 impl Default for Admin {
     fn default() -> Self {
         Self { listen: everywhere(port::PRIVATE), token_file: None }
+    }
+}
+
+/// Among the services.
+#[derive(Serialize)]
+struct Tls {
+    cert: String,
+    key: String,
+    ca: String,
+    core_name: &'static str,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        let [cert, key, ca] = ["tls.crt", "tls.key", "ca.crt"].map(|file| format!("{}/{file}", door(TLS)));
+        Self { cert, key, ca, core_name: CORE_NAME }
     }
 }
 

@@ -13,7 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::config::DRAIN_WITHIN_S;
-use super::{HTTPS, port, ports};
+use super::{HTTPS, TLS, port, ports};
+use crate::certificates::certificate_secret;
 use crate::check::{Doors, needs};
 use crate::facts::Facts;
 use crate::names::{digest, matching, pod_labels, selector};
@@ -38,7 +39,7 @@ const PORTAL_GRACE_S: i64 = FORGOTTEN_AFTER_S + 30;
 const CORE_GRACE_S: i64 = 40;
 const NOTIFIER_GRACE_S: i64 = 30;
 
-/// Where the certificate of an encrypted listener, or of a portal, is.
+/// Where the certificate of an encrypted listener, of a portal, or among the services, is.
 pub(super) fn door(name: &str) -> String {
     format!("/etc/stoker/{name}")
 }
@@ -218,7 +219,8 @@ fn files(of: &Resource<'_>, config: &str) -> Vec<(Volume, VolumeMount)> {
     let config = Volume { name: "config".to_owned(), config_map: Some(source), ..Volume::default() };
     let source = EmptyDirVolumeSource { medium: None, size_limit: Some(Quantity("64Mi".to_owned())) };
     let state = Volume { name: "state".to_owned(), empty_dir: Some(source), ..Volume::default() };
-    let mut all = vec![at(config, CONFIG.to_owned(), true), at(state, STATE.to_owned(), false)];
+    let certificate = secret(TLS, certificate_secret(of.id.kind), door(TLS));
+    let mut all = vec![at(config, CONFIG.to_owned(), true), at(state, STATE.to_owned(), false), certificate];
     match of.spec {
         Spec::Gateway(spec) => {
             for (name, of) in Doors::of(&spec.listeners).encrypted() {

@@ -3,6 +3,7 @@
 use stoker_crds::{READY, ServiceType};
 
 use super::{Progress, Standing};
+use crate::certificates;
 use crate::check::slots::{self, Ranges};
 use crate::facts::Facts;
 use crate::names::selector_text;
@@ -36,7 +37,8 @@ pub(crate) fn say(
 ) -> plan::Standing {
     let address = facts.addresses.get(&of.base()).filter(|_| matches!(of.spec, Spec::Gateway(_)));
     let in_effect = ranges.map(|ranges| in_effect(of, ranges));
-    let mut conditions = vec![ready(of, standing, address, in_effect.as_ref())];
+    let trouble = certificates::trouble(of.id.kind, facts);
+    let mut conditions = vec![ready(of, standing, address, in_effect.as_ref(), trouble)];
     conditions.push(match &standing.refusal {
         Some(refusal) => said(ACCEPTED, false, refusal.reason, refusal.message.clone()),
         None => said(ACCEPTED, true, "Planned", "the spec can be carried out"),
@@ -84,7 +86,13 @@ fn paused() -> String {
     format!("nothing is done until the annotation {} is taken away", crate::PAUSED)
 }
 
-fn ready(of: &Resource<'_>, standing: &Standing, address: Option<&String>, in_effect: Option<&Said>) -> Said {
+fn ready(
+    of: &Resource<'_>,
+    standing: &Standing,
+    address: Option<&String>,
+    in_effect: Option<&Said>,
+    trouble: Option<String>,
+) -> Said {
     if let Some(refusal) = &standing.refusal {
         return said(READY, false, refusal.reason, refusal.message.clone());
     }
@@ -113,6 +121,9 @@ fn ready(of: &Resource<'_>, standing: &Standing, address: Option<&String>, in_ef
             of.base()
         );
         return said(READY, false, "AddressPending", message);
+    }
+    if let Some(trouble) = trouble {
+        return said(READY, false, certificates::STUCK, trouble);
     }
     said(READY, true, "AsWished", format!("{} of {} pods are ready", standing.ready, of.replicas))
 }
@@ -148,7 +159,7 @@ pub(crate) fn changes(of: &Resource<'_>, now: &plan::Standing) -> Option<Event> 
     let on_its_way = matches!(
         now.reason,
         "RollingOut" | "PodsPending" | "Paused" | "AddressPending" | "ScaledToZero" | "SlotsMoving"
-    );
+    ) || now.reason == certificates::PENDING;
     is_new.then(|| Event::new(&of.id, !now.is && !on_its_way, now.reason, &now.message))
 }
 

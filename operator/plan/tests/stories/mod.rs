@@ -1,5 +1,6 @@
 //! By what they are about.
 
+mod certificates;
 mod rolling;
 mod slots;
 mod wholes;

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment as Applied;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use stoker_crds::{SLOTS, SlotRange};
+use stoker_plan::certificates::Certificates;
 use stoker_plan::{
     CONFIG, ConfigMap, Deletable, Delete, Deployment, Facts, Id, Kind, Object, Operator, PORTS, Plan,
     REVISION, SLOTS_IN_EFFECT, Scale, Secret, WHOLE, Wait, Wanted, plan,
@@ -106,6 +107,7 @@ pub(crate) fn writes(plan: &Plan) -> Vec<Write> {
 pub(crate) struct Cluster {
     pub(crate) wanted: Wanted,
     pub(crate) secrets: BTreeMap<String, Secret>,
+    pub(crate) certificates: Certificates,
     pub(crate) image: String,
     pub(crate) service_monitors: bool,
     /// Something may have happened that is not seen.
@@ -130,6 +132,7 @@ impl Cluster {
         Self {
             wanted,
             secrets: platform::secrets(),
+            certificates: platform::certificates(),
             image: "registry.example.com/stoker:0.1.0".to_owned(),
             service_monitors: false,
             behind: false,
@@ -173,6 +176,8 @@ impl Cluster {
         Facts {
             operator: Operator { image: self.image.clone(), version: "0.1.0".to_owned() },
             secrets: self.secrets.clone(),
+            certificates: self.certificates.clone(),
+            now: platform::NOW,
             deployments: deployments.chain(self.foreign.iter().cloned()).collect(),
             config_maps: maps.chain(self.foreign_maps.iter().cloned()).collect(),
             addresses: self.addresses.clone(),

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stoker_crds::{CoreShard, Gateway, Notifier, Portal};
-use stoker_plan::{Secret, Wanted};
+use stoker_plan::certificates::{
+    AUTHORITY_LIFE, Authorities, Authority, CERTIFICATE_LIFE, Certificates, Held, Kept, Leaf,
+};
+use stoker_plan::{Kind, Secret, Wanted};
 
 /// Where all of it is.
 pub(crate) const NAMESPACE: &str = "heating";
@@ -96,4 +99,29 @@ pub(crate) fn secrets() -> BTreeMap<String, Secret> {
 
 pub(crate) fn secret(keys: &[&str]) -> Secret {
     Secret { digests: keys.iter().map(|key| ((*key).to_owned(), format!("{key}-1"))).collect() }
+}
+
+/// The first of January 2026.
+pub(crate) const NOW: i64 = 1_767_225_600;
+
+/// An authority that has been made a while ago.
+pub(crate) fn authority(id: &str) -> Authority {
+    let from = NOW - 24 * 3600;
+    Authority { id: id.to_owned(), from, until: from + AUTHORITY_LIFE }
+}
+
+/// What a kind of service has of it.
+pub(crate) fn held(authority: &Authority) -> Held {
+    let from = NOW - 24 * 3600;
+    let leaf = Leaf { signed_by: Some(authority.id.clone()), from, until: from + CERTIFICATE_LIFE };
+    Held { certificate: Ok(leaf), trusts: vec![authority.clone()] }
+}
+
+/// All that services need to know each other, and nothing that is due.
+pub(crate) fn certificates() -> Certificates {
+    let current = authority("first");
+    let kinds = [Kind::CoreShard, Kind::Gateway, Kind::Notifier, Kind::Portal];
+    let services = kinds.into_iter().map(|kind| (kind, Kept::There(held(&current)))).collect();
+    let authority = Kept::There(Authorities { current: Some(current), ..Authorities::default() });
+    Certificates { authority, services }
 }

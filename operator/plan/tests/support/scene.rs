@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
+use stoker_plan::certificates::certificate_secret;
 use stoker_plan::{Object, Plan, Standing};
 
 use super::cluster::{Cluster, writes};
@@ -29,6 +30,8 @@ struct Step {
     again: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     make_admin_token: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<String>,
 }
 
 /// A story.
@@ -105,6 +108,7 @@ impl Scene {
                 .collect(),
             again: plan.again.map(|after| format!("{after:?}")),
             make_admin_token: plan.admin_token,
+            certificates: renewal(plan),
         };
         self.document(&step);
         self.said = all;
@@ -172,6 +176,14 @@ fn parsed(text: &str) -> Vec<serde_yaml::Value> {
     use serde::Deserialize;
     serde_yaml::Deserializer::from_str(text)
         .map(|document| serde_yaml::Value::deserialize(document).unwrap())
+        .collect()
+}
+
+fn renewal(plan: &Plan) -> Vec<String> {
+    let authority = plan.certificates.authority.iter().map(|change| format!("authority: {change:?}"));
+    let services = plan.certificates.services.iter();
+    authority
+        .chain(services.map(|(kind, change)| format!("{}: {change:?}", certificate_secret(*kind))))
         .collect()
 }
 

@@ -30,6 +30,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// The authorities whose certificates it believes.
     pub ca: PathBuf,
+    /// The name in the certificates of all cores; where there is none, each has the host of its address.
+    pub core_name: Option<String>,
 }
 
 /// Why the files cannot be used.
@@ -55,6 +57,9 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
+    /// No certificate can have that name.
+    #[error("tls.core_name {0:?} is neither a host's name nor an address")]
+    Name(String),
 }
 
 /// What the files hold.

@@ -30,6 +30,8 @@ pub struct Tls(Arc<Inner>);
 
 struct Inner {
     files: TlsFiles,
+    /// Of all cores, whatever their addresses are.
+    core_name: Option<ServerName<'static>>,
     configs: Reread<Texts, Configs>,
 }
 
@@ -50,10 +52,13 @@ impl Tls {
     }
 
     fn looking(files: TlsFiles, look_every: Duration) -> Result<Self, TlsError> {
+        let name =
+            |name: &String| ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone()));
+        let core_name = files.core_name.as_ref().map(name).transpose()?;
         let texts = Texts::read(&files)?;
         let configs = texts.configs(&files)?;
         let configs = Reread::new("the certificates among the services", look_every, texts, configs);
-        Ok(Self(Arc::new(Inner { files, configs })))
+        Ok(Self(Arc::new(Inner { files, core_name, configs })))
     }
 
     /// What holds for a connection that is made now.
@@ -62,14 +67,15 @@ impl Tls {
         self.0.configs.now(move || Texts::read(&files), |texts| texts.configs(&self.0.files)).await
     }
 
-    /// By TCP and TLS, to cores: the other end has a certificate with that role and with the host of the address.
+    /// By TCP and TLS, to cores: the other end has a certificate with that role, and with the name of all cores, or else
+    /// the host of the address.
     #[must_use]
     pub fn dial(&self) -> Dial {
         let tls = self.clone();
         Arc::new(move |address| {
             let tls = tls.clone();
             Box::pin(async move {
-                let name = host(&address)?;
+                let name = tls.0.core_name.clone().map_or_else(|| host(&address), Ok)?;
                 let connector = TlsConnector::from(tls.configs().await.client);
                 let mut stream = connector.connect(name, connect(&address).await?).await?;
                 // Our certificate is looked at after that. HTTP/2 begins with settings of the server, so that what comes

@@ -52,7 +52,8 @@ impl Authority {
     /// Writes `cert`, `key` and `ca` to a directory.
     fn write(&self, to: &Path, params: &CertificateParams) -> TlsFiles {
         let key = KeyPair::generate().unwrap();
-        let files = TlsFiles { cert: to.join("cert"), key: to.join("key"), ca: to.join("ca") };
+        let [cert, key_file, ca] = ["cert", "key", "ca"].map(|name| to.join(name));
+        let files = TlsFiles { cert, key: key_file, ca, core_name: None };
         std::fs::write(&files.cert, params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
         std::fs::write(&files.key, key.serialize_pem()).unwrap();
         std::fs::write(&files.ca, &self.pem).unwrap();
@@ -183,6 +184,26 @@ async fn a_core_has_the_name_by_which_it_is_called() {
     let server = Server::start(&named, WITHIN).await;
     says(server.call(&authority.gateway()).await, "not valid for");
     assert_eq!(server.call_as(&authority.gateway(), "localhost").await.unwrap(), "Service(Gateway)");
+}
+
+#[tokio::test]
+async fn cores_may_have_one_name_whatever_their_addresses_are() {
+    let (authority, directory) = (Authority::new(), TempDir::new().unwrap());
+    let named = authority.tls(&params(&["stoker-cores"], &["core"]));
+    let server = Server::start(&named, WITHIN).await;
+    let gateway = params(&[], &["gateway"]);
+    let client = |name: &str| {
+        let files = authority.write(directory.path(), &gateway);
+        Tls::open(TlsFiles { core_name: Some(name.to_owned()), ..files })
+    };
+    let other_name = client("other-cores").unwrap();
+    says(server.call(&other_name).await, "not valid for");
+    assert_eq!(server.call(&client("stoker-cores").unwrap()).await.unwrap(), "Service(Gateway)");
+    // The name says who it is, the role what it is: both have to fit.
+    let portal = Server::start(&authority.tls(&params(&["stoker-cores"], &["portal"])), WITHIN).await;
+    says(portal.call(&client("stoker-cores").unwrap()).await, "the certificate of a portal, not of a core");
+    let error = client("no name").err().unwrap().to_string();
+    assert!(error.contains("tls.core_name \"no name\""), "{error}");
 }
 
 #[tokio::test]

@@ -404,16 +404,23 @@ mod tests {
     fn tls_among_the_services_has_all_its_files_or_none() {
         let files = |yaml, environment: &[_]| read(yaml, environment).map(|read| read.tls);
         let path = |name: &str| PathBuf::from(name);
-        let all = Some(TlsFiles { cert: path("a.crt"), key: path("a.key"), ca: path("ca.crt") });
+        let named = |core_name: Option<&str>| {
+            let core_name = core_name.map(str::to_owned);
+            Some(TlsFiles { cert: path("a.crt"), key: path("a.key"), ca: path("ca.crt"), core_name })
+        };
+        let all = named(None);
         assert_eq!(files("tls: {cert: a.crt, key: a.key, ca: ca.crt}", &[]), Ok(all.clone()));
         let environment = [("STOKER__TLS__CERT", "a.crt"), ("STOKER__TLS__KEY", "a.key")];
         assert_eq!(files("tls: {ca: ca.crt}", &environment), Ok(all));
+        let one_name = "tls: {cert: a.crt, key: a.key, ca: ca.crt, core_name: cores}";
+        assert_eq!(files(one_name, &[]), Ok(named(Some("cores"))));
         assert_eq!(files("{}", &[]), Ok(None));
         assert_eq!(files("tls: {}", &[]), Ok(None));
         for (yaml, missing) in [
             ("tls: {key: a.key, ca: ca.crt}", "tls.cert is missing"),
             ("tls: {cert: a.crt, ca: ca.crt}", "tls.key is missing"),
             ("tls: {cert: a.crt, key: a.key}", "tls.ca is missing"),
+            ("tls: {core_name: cores}", "tls.cert is missing"),
         ] {
             let error = files(yaml, &[]).unwrap_err();
             assert!(error.contains(missing), "{error}");
