@@ -21,6 +21,9 @@ use crate::telemetry::Latest;
 /// What the queue and the pointers of an item weigh besides its JSON.
 const OVERHEAD: usize = 256;
 
+/// What items there are.
+pub(super) const KINDS: [&str; 5] = ["event", "alarm", "command", "connection", "telemetry"];
+
 /// One item, ready to be sent to everybody.
 #[derive(Debug)]
 pub(super) struct Item {
