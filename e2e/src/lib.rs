@@ -8,6 +8,7 @@
 //! counts and order; a time is only ever a deadline for a condition.
 
 mod api;
+mod browser;
 mod cli;
 mod devices;
 mod driver;
@@ -33,6 +34,7 @@ mod webhook;
 mod websocket;
 
 pub use api::{Answer, Api};
+pub use browser::{Browser, Find, View};
 pub use cli::{Cli, Help, Ran};
 pub use devices::{Connack, Connect, Device, Down, Will};
 pub use driver::{Clients, Foreign};

@@ -95,6 +95,7 @@ placed! {
     RemoveDeviceRequest: |this| device(this.key.as_ref());
     ListPointsRequest: |this| device(this.device.as_ref());
     GetLatestRequest: |this| device(this.device.as_ref());
+    SummarizePointsRequest: |this| device(this.device.as_ref());
     GetAttributesRequest: |this| device(this.device.as_ref());
     PatchAttributesRequest: |this| device(this.device.as_ref());
     CreateCommandRequest: |this| device(this.device.as_ref());

@@ -34,6 +34,8 @@ pub(crate) enum Need {
     Python,
     /// Node.js with the packages of `e2e/package-lock.json`.
     Node,
+    /// A browser that a test can steer.
+    Chromium,
     /// Java, for Cassandra.
     Java,
     /// Maven, which fetches Cassandra.
@@ -71,6 +73,7 @@ impl fmt::Display for Need {
             Self::CxxCompiler => f.write_str("a C++ compiler"),
             Self::Python => f.write_str("Python 3.10 or newer with the packages of e2e/requirements.txt"),
             Self::Node => f.write_str("Node.js 18 or newer with the packages of e2e/package-lock.json"),
+            Self::Chromium => f.write_str("Chromium"),
             Self::Java => f.write_str("Java 17"),
             Self::Maven => f.write_str("Maven"),
             Self::RabbitMq => f.write_str("RabbitMQ"),
@@ -100,6 +103,7 @@ pub(crate) fn ensure(need: &Need, workspace: &Workspace, runner: &Runner) -> Res
         Need::CxxCompiler => tools.program("c++", &["g++"]),
         Need::Python => foreign::ensure_python(&tools),
         Need::Node => foreign::ensure_node(&tools),
+        Need::Chromium => tools.tool("chromium", &["--version"], "chromium"),
         Need::Java => lab::ensure_java(&tools),
         Need::Maven => lab::ensure_maven(&tools),
         Need::RabbitMq => lab::ensure_rabbitmq(&tools),

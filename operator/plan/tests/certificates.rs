@@ -199,6 +199,24 @@ fn what_is_asked_for_again_is_never_in_the_past_and_never_far_away() {
 }
 
 #[test]
+fn an_authority_that_one_kind_does_not_trust_yet_does_not_sign() {
+    let mut world = World::at_rest();
+    world.pass(250 * DAY);
+    assert_eq!(world.plan().authority, Some(AuthorityChange::Succeed));
+    world.change(AuthorityChange::Succeed);
+    for kind in &KINDS[..3] {
+        world.write(*kind, ServiceChange::Trust);
+    }
+    // What is written to the last of them is refused, say.
+    for _ in 0..10 {
+        assert_eq!(world.plan().authority, None);
+        world.pass(HOUR);
+    }
+    world.write(KINDS[3], ServiceChange::Trust);
+    assert_eq!(world.plan().authority, Some(AuthorityChange::Trusted));
+}
+
+#[test]
 fn an_authority_that_is_lost_cuts_off_nobody() {
     let mut world = World::at_rest();
     world.pass(19 * DAY);

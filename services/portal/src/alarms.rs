@@ -72,6 +72,16 @@ pub(crate) enum AlarmKind {
     Rule,
 }
 
+impl AlarmKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Fault => "fault",
+            Self::Silence => "silence",
+            Self::Rule => "rule",
+        }
+    }
+}
+
 /// Whether the cause still stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -86,7 +96,7 @@ pub(crate) enum AlarmState {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Acknowledgement {
     /// When.
-    at: Time,
+    pub(crate) at: Time,
     /// Who.
     pub(crate) by: String,
     /// What they said.
@@ -103,7 +113,7 @@ pub(crate) struct Alarm {
     /// Whose it is.
     pub(crate) device: String,
     /// What raised it.
-    kind: AlarmKind,
+    pub(crate) kind: AlarmKind,
     /// Which of its kind.
     #[schema(example = "E42")]
     pub(crate) code: String,
@@ -121,7 +131,7 @@ pub(crate) struct Alarm {
     pub(crate) raised_at: Time,
     /// When it was cleared.
     #[schema(required = true)]
-    cleared_at: Option<Time>,
+    pub(crate) cleared_at: Option<Time>,
     /// How many events have said so.
     pub(crate) count: u64,
 }
@@ -164,6 +174,12 @@ impl Alarm {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note(String);
 
+impl Note {
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
+}
+
 impl std::str::FromStr for Note {
     type Err = &'static str;
 
@@ -184,7 +200,7 @@ impl std::str::FromStr for Note {
 pub(crate) struct NewAcknowledgement {
     /// What to remember.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1024)]
-    note: Option<Parsed<Note>>,
+    pub(crate) note: Option<Parsed<Note>>,
 }
 
 /// Which alarm, in the path.
@@ -201,23 +217,23 @@ pub(crate) struct AlarmPath {
 }
 
 /// Which alarms.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AlarmsQuery {
     /// Only active or only cleared ones.
-    state: Option<AlarmState>,
+    pub(crate) state: Option<AlarmState>,
     /// Only of this severity.
-    severity: Option<Severity>,
+    pub(crate) severity: Option<Severity>,
     /// Only this device's.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-    device: Option<Parsed<DeviceId>>,
+    pub(crate) device: Option<Parsed<DeviceId>>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<Parsed<Limit>>,
+    pub(crate) limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
     #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 const KIND: &str = "alarms";

@@ -54,6 +54,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(import::import))
         .routes(routes!(telemetry::list))
         .routes(routes!(telemetry::latest))
+        .routes(routes!(telemetry::summary))
         .routes(routes!(attributes::show, attributes::change))
         .routes(routes!(commands::create, commands::list))
         .routes(routes!(commands::show))

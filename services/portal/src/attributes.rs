@@ -25,11 +25,11 @@ use crate::problem::Problem;
 }))]
 pub(crate) struct Attributes {
     /// Written by the device, read by people.
-    client: BTreeMap<String, Value>,
+    pub(crate) client: BTreeMap<String, Value>,
     /// Written by people, read by the device.
-    shared: BTreeMap<String, Value>,
+    pub(crate) shared: BTreeMap<String, Value>,
     /// Written and read by people only.
-    server: BTreeMap<String, Value>,
+    pub(crate) server: BTreeMap<String, Value>,
 }
 
 impl Attributes {
@@ -54,11 +54,11 @@ pub(crate) struct AttributesChange {
     /// What the device is to know. It is told at once when it listens.
     #[serde(default)]
     #[schema(value_type = Option<AttributeValues>)]
-    shared: Option<BTreeMap<String, Box<RawValue>>>,
+    pub(crate) shared: Option<BTreeMap<String, Box<RawValue>>>,
     /// What only people are to know.
     #[serde(default)]
     #[schema(value_type = Option<AttributeValues>)]
-    server: Option<BTreeMap<String, Box<RawValue>>>,
+    pub(crate) server: Option<BTreeMap<String, Box<RawValue>>>,
 }
 
 /// How [`AttributesChange`] describes one scope.

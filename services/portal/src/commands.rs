@@ -26,41 +26,41 @@ pub(crate) struct Command {
     #[schema(example = "cmd-0a-12-ff")]
     pub(crate) id: String,
     /// The number the device sees; it grows per device and stays the same when the command is sent again.
-    number: u64,
+    pub(crate) number: u64,
     /// Whom it is for.
-    device: String,
+    pub(crate) device: String,
     /// What to do.
     #[schema(example = "write_setpoint")]
-    method: String,
+    pub(crate) method: String,
     /// With what.
     #[schema(value_type = serde_json::Value)]
-    params: Box<RawValue>,
+    pub(crate) params: Box<RawValue>,
     /// Where it stands. States never go back; the last four are final.
-    state: CommandState,
+    pub(crate) state: CommandState,
     /// What is known once it has expired.
     #[schema(required = true)]
-    outcome: Option<CommandOutcome>,
+    pub(crate) outcome: Option<CommandOutcome>,
     /// The device's answer; null before.
     #[schema(value_type = serde_json::Value, required = true)]
-    reply: Option<Box<RawValue>>,
+    pub(crate) reply: Option<Box<RawValue>>,
     /// Why it failed, where the device did not say it itself.
     #[schema(required = true)]
-    detail: Option<String>,
+    pub(crate) detail: Option<String>,
     /// Whether the device was connected when the command was made.
-    online: bool,
+    pub(crate) online: bool,
     /// When it was made.
-    created_at: Time,
+    pub(crate) created_at: Time,
     /// When it was first written to a connection.
     #[schema(required = true)]
-    sent_at: Option<Time>,
+    pub(crate) sent_at: Option<Time>,
     /// When the device acknowledged it.
     #[schema(required = true)]
-    delivered_at: Option<Time>,
+    pub(crate) delivered_at: Option<Time>,
     /// When it reached its final state.
     #[schema(required = true)]
-    ended_at: Option<Time>,
+    pub(crate) ended_at: Option<Time>,
     /// When its time runs out.
-    expires_at: Time,
+    pub(crate) expires_at: Time,
 }
 
 /// Where a command stands.
@@ -95,6 +95,18 @@ impl CommandState {
             S::Expired => Self::Expired,
             S::Cancelled => Self::Cancelled,
         })
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
     }
 
     fn to_wire(self) -> i32 {
@@ -167,14 +179,14 @@ impl Command {
 pub(crate) struct NewCommand {
     /// What to do.
     #[schema(value_type = Label)]
-    method: Parsed<Label>,
+    pub(crate) method: Parsed<Label>,
     /// With what: any JSON of at most 32 KiB, `{}` when it is left out.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
-    params: Option<Box<RawValue>>,
+    pub(crate) params: Option<Box<RawValue>>,
     /// How long it may take, in seconds.
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 604_800, default = 60)]
-    expires_in_s: Option<Whole>,
+    pub(crate) expires_in_s: Option<Whole>,
 }
 
 /// Which command, in the path.
@@ -191,18 +203,18 @@ pub(crate) struct CommandPath {
 }
 
 /// Which commands.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CommandsQuery {
     /// Only commands that stand so.
-    state: Option<CommandState>,
+    pub(crate) state: Option<CommandState>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<Parsed<Limit>>,
+    pub(crate) limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
     #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 /// How long to wait, in seconds.
@@ -246,13 +258,20 @@ pub(crate) async fn create(
     Id(id): Id<DeviceId>,
     Json(new): Json<NewCommand>,
 ) -> Result<Response, Problem> {
+    let command = create_for(&app, &id, new).await?;
+    let location = format!("/api/v1/commands/{}", command.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(command)).into_response())
+}
+
+/// What the API and the page do alike.
+pub(crate) async fn create_for(app: &App, id: &DeviceId, new: NewCommand) -> Result<Command, Problem> {
     let params = new.params.map(|params| compact(&params)).transpose();
     let params = params.map_err(|detail| Problem::invalid(detail).pointing_at("/params"))?;
     if new.expires_in_s == Some(Whole(0)) {
         return Err(Problem::invalid("expires_in_s is at least 1").pointing_at("/expires_in_s"));
     }
     let request = wire::CreateCommandRequest {
-        device: app.device(&id),
+        device: app.device(id),
         method: new.method.0.0,
         params: params.unwrap_or_default(),
         expires_in_s: new.expires_in_s.map(|Whole(seconds)| seconds),
@@ -260,9 +279,7 @@ pub(crate) async fn create(
     let entered = app.orders.enter()?;
     let reply = app.core.create_command(request).await?;
     entered.written();
-    let command = Command::from_reply(reply)?;
-    let location = format!("/api/v1/commands/{}", command.id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(command)).into_response())
+    Command::from_reply(reply)
 }
 
 /// The commands of a device, newest first.

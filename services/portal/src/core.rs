@@ -97,6 +97,7 @@ methods! {
     remove_device(RemoveDeviceRequest) -> RemoveDeviceReply;
     list_points(ListPointsRequest) -> ListPointsReply;
     get_latest(GetLatestRequest) -> GetLatestReply;
+    summarize_points(SummarizePointsRequest) -> SummarizePointsReply;
     get_attributes(GetAttributesRequest) -> AttributesReply;
     patch_attributes(PatchAttributesRequest) -> AttributesReply;
     create_command(CreateCommandRequest) -> CommandReply;

@@ -76,6 +76,14 @@ pub(crate) enum ConnectionState {
 }
 
 impl ConnectionState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::Never => "never",
+        }
+    }
+
     pub(crate) fn to_wire(self) -> wire::ConnectionState {
         match self {
             Self::Online => wire::ConnectionState::Online,
@@ -132,11 +140,11 @@ impl Device {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeviceWithToken {
     #[serde(flatten)]
-    device: Device,
+    pub(crate) device: Device,
     /// The token, where the platform made one. It is shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "stk_3q2-7w…")]
-    token: Option<String>,
+    pub(crate) token: Option<String>,
 }
 
 impl DeviceWithToken {
@@ -301,22 +309,22 @@ pub(crate) struct DevicePath {
 #[into_params(parameter_in = Query)]
 pub(crate) struct DevicesQuery {
     /// Only devices whose connection stands so.
-    state: Option<ConnectionState>,
+    pub(crate) state: Option<ConnectionState>,
     /// Only devices of this site.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-    site: Option<Parsed<SiteId>>,
+    pub(crate) site: Option<Parsed<SiteId>>,
     /// Only devices that have this tag.
     #[param(value_type = Option<String>, pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$")]
-    tag: Option<Parsed<Label>>,
+    pub(crate) tag: Option<Parsed<Label>>,
     /// Only devices with this text in their id or model.
     #[param(value_type = Option<String>, pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$")]
-    q: Option<Parsed<Label>>,
+    pub(crate) q: Option<Parsed<Label>>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<Parsed<Limit>>,
+    pub(crate) limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
     #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 const KIND: &str = "devices";
@@ -356,10 +364,14 @@ pub(crate) async fn create(
     State(app): State<App>,
     Json(device): Json<NewDevice>,
 ) -> Result<Response, Problem> {
-    let reply = app.core.create_device(device.into_wire(&app)?).await?;
-    let device = DeviceWithToken::from_wire(reply)?;
+    let device = create_as(&app, device).await?;
     let location = format!("/api/v1/devices/{}", device.device.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(device)).into_response())
+}
+
+/// What the API and the page do alike.
+pub(crate) async fn create_as(app: &App, device: NewDevice) -> Result<DeviceWithToken, Problem> {
+    DeviceWithToken::from_wire(app.core.create_device(device.into_wire(app)?).await?)
 }
 
 /// One device.

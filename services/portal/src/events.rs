@@ -21,27 +21,27 @@ use crate::time::{Moment, Time};
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Event {
     /// Unique within its device.
-    id: String,
+    pub(crate) id: String,
     /// Whose it is.
-    device: String,
+    pub(crate) device: String,
     /// When it happened.
-    ts: Time,
+    pub(crate) ts: Time,
     /// What it is about; `fault` raises an alarm.
     #[schema(example = "fault")]
-    kind: String,
+    pub(crate) kind: String,
     /// Which of its kind.
     #[schema(example = "E42")]
-    code: String,
+    pub(crate) code: String,
     /// How bad.
-    severity: Severity,
+    pub(crate) severity: Severity,
     /// For a person.
     #[schema(example = "flame lost")]
-    text: String,
+    pub(crate) text: String,
     /// True when it ends what an earlier event of the same kind and code began.
-    cleared: bool,
+    pub(crate) cleared: bool,
     /// Further data; null when there is none.
     #[schema(value_type = serde_json::Value, required = true)]
-    data: Option<Box<RawValue>>,
+    pub(crate) data: Option<Box<RawValue>>,
 }
 
 impl Event {
@@ -61,28 +61,28 @@ impl Event {
 }
 
 /// Which events.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
     /// Only this device's.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-    device: Option<Parsed<DeviceId>>,
+    pub(crate) device: Option<Parsed<DeviceId>>,
     /// Only of this kind.
     #[param(value_type = Option<String>, pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$", example = "fault")]
-    kind: Option<Parsed<Label>>,
+    pub(crate) kind: Option<Parsed<Label>>,
     /// From this time on, itself included: RFC 3339 or milliseconds since the epoch.
     #[param(value_type = Option<Moment>, inline)]
-    from: Option<Parsed<Moment>>,
+    pub(crate) from: Option<Parsed<Moment>>,
     /// Up to this time, itself included.
     #[param(value_type = Option<Moment>, inline)]
-    to: Option<Parsed<Moment>>,
+    pub(crate) to: Option<Parsed<Moment>>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<Parsed<Limit>>,
+    pub(crate) limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before, with the other parameters unchanged.
     #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 const KIND: &str = "events";

@@ -37,6 +37,18 @@ impl Serialize for Value {
     }
 }
 
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Boolean(value) => write!(f, "{value}"),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Number(value) => write!(f, "{value}"),
+            Self::Text(value) => f.write_str(value),
+            Self::Json(value) => f.write_str(value.get()),
+        }
+    }
+}
+
 impl PartialSchema for Value {
     fn schema() -> RefOr<Schema> {
         <serde_json::Value as PartialSchema>::schema()

@@ -19,29 +19,29 @@ use crate::time::Time;
 pub(crate) struct Notification {
     /// The idempotency key: a recipient who sees it twice was told twice of one thing.
     #[schema(example = "ntf-0a-12-ff")]
-    id: String,
+    pub(crate) id: String,
     /// Which alarm.
-    alarm: String,
+    pub(crate) alarm: String,
     /// Whose alarm.
-    device: String,
+    pub(crate) device: String,
     /// Which step of it.
-    step: Step,
+    pub(crate) step: Step,
     /// Who wanted it.
-    subscription: String,
+    pub(crate) subscription: String,
     /// How: `email` or `webhook`.
     #[schema(example = "email")]
-    channel: String,
+    pub(crate) channel: String,
     /// Where to: an address or a URL.
-    to: String,
+    pub(crate) to: String,
     /// Where it stands.
-    state: NotificationState,
+    pub(crate) state: NotificationState,
     /// The newest attempts, oldest first, at most 32.
-    attempts: Vec<Attempt>,
+    pub(crate) attempts: Vec<Attempt>,
     /// When it was made.
-    created_at: Time,
+    pub(crate) created_at: Time,
     /// When the next attempt is due; null while one is under way and when it has ended.
     #[schema(required = true)]
-    next_attempt_at: Option<Time>,
+    pub(crate) next_attempt_at: Option<Time>,
 }
 
 /// Which step of an alarm is told.
@@ -52,6 +52,15 @@ pub(crate) enum Step {
     Raised,
     /// It was cleared.
     Cleared,
+}
+
+impl Step {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Cleared => "cleared",
+        }
+    }
 }
 
 /// Where a notification stands.
@@ -68,15 +77,26 @@ pub(crate) enum NotificationState {
     Failed,
 }
 
+impl NotificationState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// One try.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Attempt {
     /// When its result was known.
-    at: Time,
+    pub(crate) at: Time,
     /// How it went.
-    result: AttemptResult,
+    pub(crate) result: AttemptResult,
     /// What the other side said.
-    detail: String,
+    pub(crate) detail: String,
 }
 
 /// How an attempt went.
@@ -91,6 +111,17 @@ pub(crate) enum AttemptResult {
     Retry,
     /// It will never work.
     Refused,
+}
+
+impl AttemptResult {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Retry => "retry",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 impl Attempt {
@@ -135,21 +166,21 @@ impl Notification {
 }
 
 /// Which notifications.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct NotificationsQuery {
     /// Only about this alarm.
     #[param(value_type = Option<String>, pattern = "^alm-[0-9a-f]{2}-(0|[1-9a-f][0-9a-f]{0,15})-(0|[1-9a-f][0-9a-f]{0,15})$")]
-    alarm: Option<Parsed<AlarmId>>,
+    pub(crate) alarm: Option<Parsed<AlarmId>>,
     /// Only those that stand so.
-    state: Option<NotificationState>,
+    pub(crate) state: Option<NotificationState>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<Parsed<Limit>>,
+    pub(crate) limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
     #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 const KIND: &str = "notifications";

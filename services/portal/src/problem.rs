@@ -170,6 +170,11 @@ impl Problem {
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
+
+    /// Where in a body it is to blame, as a JSON pointer; none when it is about no field.
+    pub(crate) fn pointer(&self) -> Option<&str> {
+        self.errors.iter().find_map(|error| error.pointer.as_deref())
+    }
 }
 
 impl IntoResponse for Problem {

@@ -27,16 +27,16 @@ use channel::{Address, ChannelToChange, ChannelToMake, Pattern, Secret, WebhookU
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Subscription {
     /// Made by the platform.
-    id: String,
+    pub(crate) id: String,
     /// For a person.
-    name: String,
+    pub(crate) name: String,
     /// Which alarms.
     #[serde(rename = "match")]
-    matching: Match,
+    pub(crate) matching: Match,
     /// Where to.
-    deliver: Vec<Channel>,
+    pub(crate) deliver: Vec<Channel>,
     /// When it was made.
-    created_at: Time,
+    pub(crate) created_at: Time,
 }
 
 /// Which alarms. All given conditions must hold; of the items of one, any. An absent condition holds always.
@@ -45,16 +45,16 @@ pub(crate) struct Match {
     /// Device ids, where `*` stands for any run of characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["boiler-*"]))]
-    devices: Option<Vec<String>>,
+    pub(crate) devices: Option<Vec<String>>,
     /// Sites, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    sites: Option<Vec<String>>,
+    pub(crate) sites: Option<Vec<String>>,
     /// Tags of the device.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tags: Option<Vec<String>>,
+    pub(crate) tags: Option<Vec<String>>,
     /// This severity or a worse one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    min_severity: Option<Severity>,
+    pub(crate) min_severity: Option<Severity>,
 }
 
 /// Where to deliver, without what must not be read.
@@ -242,16 +242,16 @@ pub(crate) struct SubscriptionPath {
 }
 
 /// Which subscriptions.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SubscriptionsQuery {
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<Parsed<Limit>>,
+    pub(crate) limit: Option<Parsed<Limit>>,
     /// The `next_cursor` of the page before.
     #[param(pattern = "^[A-Za-z0-9_-]{1,1024}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 const KIND: &str = "subscriptions";
@@ -289,15 +289,20 @@ pub(crate) async fn create(
     State(app): State<App>,
     Json(new): Json<NewSubscription>,
 ) -> Result<Response, Problem> {
+    let subscription = create_as(&app, new).await?;
+    let location = format!("/api/v1/subscriptions/{}", subscription.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(subscription)).into_response())
+}
+
+/// What the API and the page do alike.
+pub(crate) async fn create_as(app: &App, new: NewSubscription) -> Result<Subscription, Problem> {
     let request = wire::CreateSubscriptionRequest {
         organization: app.organization.to_string(),
         name: new.name.0.0,
         r#match: Some(new.matching.unwrap_or_default().0.into_wire()?),
         deliver: channels(new.deliver, true)?,
     };
-    let subscription = Subscription::from_reply(app.core.create_subscription(request).await?)?;
-    let location = format!("/api/v1/subscriptions/{}", subscription.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(subscription)).into_response())
+    Subscription::from_reply(app.core.create_subscription(request).await?)
 }
 
 /// One subscription.

@@ -15,18 +15,18 @@ use crate::extract::{Id, Parsed, Query};
 use crate::json::Value;
 use crate::list::{Limit, List, position};
 use crate::problem::Problem;
-use crate::time::{Moment, latest as end_of_time};
+use crate::time::{Moment, latest as end_of_time, now};
 
 /// One value of one key at one time.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"key": "t_supply", "ts": 1_700_000_000_000_i64, "value": 71.2}))]
 pub(crate) struct Point {
     /// Which of the device's keys.
-    key: String,
+    pub(crate) key: String,
     /// When it was measured, in milliseconds since the epoch.
-    ts: Millis,
+    pub(crate) ts: Millis,
     /// A number, boolean, text or JSON.
-    value: Value,
+    pub(crate) value: Value,
 }
 
 /// The newest value of a key.
@@ -36,7 +36,7 @@ pub(crate) struct Latest {
     /// When it was measured, in milliseconds since the epoch.
     pub(crate) ts: Millis,
     /// A number, boolean, text or JSON.
-    value: Value,
+    pub(crate) value: Value,
 }
 
 impl Latest {
@@ -163,13 +163,13 @@ pub(crate) async fn list(
 }
 
 /// Which keys.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LatestQuery {
     /// Only these keys, between commas.
     #[param(value_type = Option<String>, example = "t_supply,t_return", pattern = "^[^,]{1,128}(,[^,]{1,128}){0,255}$")]
-    keys: Option<Parsed<Keys>>,
+    pub(crate) keys: Option<Parsed<Keys>>,
 }
 
 /// The newest value of every key of a device.
@@ -186,4 +186,119 @@ pub(crate) async fn latest(
     let latest =
         reply.points.into_iter().map(|point| Ok((point.key, Latest::from_wire(point.ts, point.value)?)));
     latest.collect::<Result<_, Problem>>().map(axum::Json)
+}
+
+/// The most parts of a summary, and how many there are unless given.
+const PARTS_MOST: u32 = 1_000;
+const PARTS: u32 = 240;
+
+/// Into how many parts of the same length.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts(u32);
+
+impl FromStr for Parts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(parts @ 1..=PARTS_MOST) => Ok(Self(parts)),
+            _ => Err(format!("parts is 1 to {PARTS_MOST}, not {text:?}")),
+        }
+    }
+}
+
+/// One key, commas and all.
+#[derive(Debug, Clone)]
+pub(crate) struct Key(pub(crate) String);
+
+impl FromStr for Key {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if (1..=128).contains(&text.len()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("a key has 1 to 128 bytes")
+        }
+    }
+}
+
+/// Which numbers.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SummaryQuery {
+    /// Of this key.
+    #[param(value_type = String, example = "t_supply", pattern = "^.{1,128}$")]
+    pub(crate) key: Parsed<Key>,
+    /// From this time on, itself included: RFC 3339 or milliseconds since the epoch. A day before `to` unless given.
+    #[param(value_type = Option<Moment>, inline)]
+    pub(crate) from: Option<Parsed<Moment>>,
+    /// Up to this time, itself included; now unless given.
+    #[param(value_type = Option<Moment>, inline)]
+    pub(crate) to: Option<Parsed<Moment>>,
+    /// Into how many parts of the same length.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 240)]
+    pub(crate) parts: Option<Parsed<Parts>>,
+}
+
+/// The numbers of one part of a span.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({"ts": 1_700_000_000_000_i64, "count": 60, "min": 70.9, "max": 71.4, "mean": 71.2}))]
+pub(crate) struct Part {
+    /// When the part begins, in milliseconds since the epoch.
+    pub(crate) ts: Millis,
+    /// How many points it has.
+    pub(crate) count: u64,
+    /// The smallest.
+    pub(crate) min: f64,
+    /// The greatest.
+    pub(crate) max: f64,
+    /// The mean of all.
+    pub(crate) mean: f64,
+}
+
+/// The numbers of a series, drawn together.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Summary {
+    /// Parts with a number in them, oldest first.
+    pub(crate) items: Vec<Part>,
+    /// How long each part is, in milliseconds.
+    pub(crate) part_ms: i64,
+    /// From when on nothing is left out, in milliseconds since the epoch: `from`, or later where the span has more than
+    /// 100,000 points.
+    pub(crate) complete_from: Millis,
+}
+
+/// A day.
+const DAY_MS: Millis = 86_400_000;
+
+/// The numbers of one key, drawn together into parts of the same length, for a chart.
+#[utoipa::path(get, path = "/devices/{id}/telemetry/summary", operation_id = "summarizeTelemetry", tag = "telemetry",
+    params(DevicePath, SummaryQuery),
+    responses((status = 200, description = "What the numbers of each part are", body = Summary)))]
+pub(crate) async fn summary(
+    State(app): State<App>,
+    Id(id): Id<DeviceId>,
+    Query(query): Query<SummaryQuery>,
+) -> Result<axum::Json<Summary>, Problem> {
+    let to = query.to.map_or_else(now, |Parsed(Moment(to))| to);
+    let from = query.from.map_or_else(|| to.saturating_sub(DAY_MS), |Parsed(Moment(from))| from);
+    if from > to {
+        return Err(Problem::invalid("from is later than to").about_parameter("from"));
+    }
+    let request = wire::SummarizePointsRequest {
+        device: app.device(&id),
+        key: query.key.0.0,
+        from,
+        to,
+        parts: query.parts.map_or(PARTS, |Parsed(Parts(parts))| parts),
+    };
+    let reply = app.core.summarize_points(request).await?;
+    let shown = |wire::PointsSummary { ts, count, min, max, mean }| Part { ts, count, min, max, mean };
+    Ok(axum::Json(Summary {
+        items: reply.parts.into_iter().map(shown).collect(),
+        part_ms: reply.part_ms,
+        complete_from: reply.complete_from,
+    }))
 }

@@ -56,7 +56,7 @@ const fn minutes(count: u64) -> Duration {
 }
 
 /// All parts, the quick and telling ones first.
-pub(super) static PARTS: [Part; 17] = [
+pub(super) static PARTS: [Part; 18] = [
     Part {
         name: "fmt",
         what: "the sources are formatted",
@@ -179,6 +179,15 @@ pub(super) static PARTS: [Part; 17] = [
         }),
     },
     Part {
+        name: "console",
+        what: "the web console, as a person uses it: Chromium, with scripts and without, wide and narrow, and what axe finds",
+        quick: false,
+        needs: &[Need::Python, Need::Node, Need::Chromium],
+        deadline: minutes(20),
+        // One at a time: two browsers on two cores make each other wait.
+        work: Work::Tests(|workspace| vec![release_build(), from_outside(&CONSOLE, 1, workspace)]),
+    },
+    Part {
         name: "services",
         what: "the platform in processes of its own, over Cassandra and RabbitMQ",
         quick: false,
@@ -250,6 +259,9 @@ const E2E: [&str; 15] = [
     "websocket",
 ];
 
+/// The end-to-end tests that need a browser.
+const CONSOLE: [&str; 1] = ["console"];
+
 /// The end-to-end tests of processes over the lab.
 const SERVICES: [&str; 3] = ["growing_up", "running", "services"];
 
@@ -311,12 +323,13 @@ mod tests {
         "dozens of fleets, which take longer than the part may: by hand, with STOKER_E2E_PLATFORM=several";
 
     /// Tests that are not run once more on a fleet, each with why.
-    const ELSEWHERE: [(&str, &str); 11] = [
+    const ELSEWHERE: [(&str, &str); 12] = [
         (
             "api_schema",
             "thousands of requests that end in the portal: many minutes, and nothing that is not seen on one",
         ),
         ("cli", BY_HAND),
+        ("console", "a browser beside nine processes and three nodes of Cassandra: by hand"),
         ("commands", BY_HAND),
         ("hostile", BY_HAND),
         ("lanes", BY_HAND),
@@ -337,12 +350,13 @@ mod tests {
         for test in FLEET {
             assert!(fleet.what.contains(&format!("`{test}`")), "{test} is not named in `what`");
         }
-        let mut listed: Vec<&str> = E2E.iter().chain(&SERVICES).chain(&KUBERNETES).copied().collect();
+        let mut listed: Vec<&str> =
+            E2E.iter().chain(&CONSOLE).chain(&SERVICES).chain(&KUBERNETES).copied().collect();
         listed.sort_unstable();
         let mut names: Vec<String> = names.collect();
         names.sort_unstable();
         assert_eq!(listed, names, "the files of e2e/tests, and those that a part runs");
-        for name in E2E.iter().chain(&SERVICES) {
+        for name in E2E.iter().chain(&CONSOLE).chain(&SERVICES) {
             let elsewhere = ELSEWHERE.iter().any(|(other, _)| other == name);
             assert!(FLEET.contains(name) != elsewhere, "{name} is in both lists, or in none");
         }

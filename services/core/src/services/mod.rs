@@ -13,6 +13,7 @@ mod portal_devices;
 mod portal_history;
 mod portal_subscriptions;
 mod readings;
+mod summary;
 
 use stoker_domain::ports::store::StoreError;
 use stoker_proto::problem::ProblemKind;

@@ -65,6 +65,7 @@ methods! {
     remove_device(RemoveDeviceRequest) -> RemoveDeviceReply = drop_device;
     list_points(ListPointsRequest) -> ListPointsReply = points;
     get_latest(GetLatestRequest) -> GetLatestReply = latest;
+    summarize_points(SummarizePointsRequest) -> SummarizePointsReply = summary;
     get_attributes(GetAttributesRequest) -> AttributesReply = attributes;
     patch_attributes(PatchAttributesRequest) -> AttributesReply = change_attributes;
     create_command(CreateCommandRequest) -> CommandReply = make_command;

@@ -12,6 +12,13 @@ use tonic::Status;
 use super::lists;
 use super::portal::Portals;
 use super::store_status;
+use super::summary::{Span, Summary};
+
+/// So many points are read at once for a summary.
+const SUMMARY_PAGE: usize = 10_000;
+/// So many points of a series one summary looks at: a month with one every half minute. What is older is left out, and
+/// the answer says so.
+const SUMMARY_MOST: usize = 100_000;
 
 impl Portals {
     pub(super) async fn points(
@@ -39,6 +46,43 @@ impl Portals {
         let more = points.len() > limit;
         points.truncate(limit);
         Ok(wire::ListPointsReply { points: points.into_iter().map(convert::point_to_wire).collect(), more })
+    }
+
+    /// Reads the newest first, so that of too many the newest are told.
+    pub(super) async fn summary(
+        &self,
+        request: wire::SummarizePointsRequest,
+    ) -> Result<wire::SummarizePointsReply, Status> {
+        let span = Span::new(request.from, request.to, request.parts)
+            .map_err(|detail| ProblemKind::InvalidRequest.status(detail))?;
+        let device = convert::device_key(request.device.as_ref())?;
+        self.look_up(&device).await?;
+        let mut summary = Summary::new(span);
+        let (mut after, mut read) = (None, 0);
+        let complete_from = loop {
+            let query = PointsQuery {
+                device: device.clone(),
+                keys: Some(vec![request.key.clone()]),
+                from: request.from,
+                to: request.to,
+                after: after.take(),
+                limit: SUMMARY_PAGE,
+                order: Order::Descending,
+            };
+            let points = self.shared.store.points(query).await.map_err(|error| store_status(&error))?;
+            for point in &points {
+                summary.take(point);
+            }
+            read += points.len();
+            match points.last() {
+                Some(last) if points.len() == SUMMARY_PAGE && read < SUMMARY_MOST => {
+                    after = Some((last.ts, last.key.clone()));
+                }
+                Some(last) if points.len() == SUMMARY_PAGE => break last.ts,
+                _ => break request.from,
+            }
+        };
+        Ok(wire::SummarizePointsReply { parts: summary.parts(), complete_from, part_ms: span.part_ms() })
     }
 
     pub(super) async fn latest(

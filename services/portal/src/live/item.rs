@@ -19,6 +19,9 @@ use crate::json::raw;
 use crate::problem::Problem;
 use crate::telemetry::Latest;
 
+/// What items there are.
+pub(super) const KINDS: [&str; 5] = ["event", "alarm", "command", "connection", "telemetry"];
+
 /// One item, ready to be sent to everybody.
 #[derive(Debug)]
 pub(super) struct Item {

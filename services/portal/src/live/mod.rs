@@ -66,12 +66,28 @@ impl FromStr for Patterns {
     }
 }
 
-/// From where on, and of whom.
+/// Which types of items, between commas.
+#[derive(Debug)]
+pub(crate) struct Types(Vec<&'static str>);
+
+impl FromStr for Types {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = |name: &str| item::KINDS.into_iter().find(|kind| *kind == name);
+        let types: Option<Vec<_>> = text.split(',').take(item::KINDS.len() + 1).map(known).collect();
+        let types = types.filter(|types| types.len() <= item::KINDS.len());
+        types.map(Self).ok_or("types are of event, alarm, command, connection and telemetry, between commas")
+    }
+}
+
+/// From where on, of whom and of what.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LiveQuery {
     since: Option<Parsed<Position>>,
     devices: Option<Parsed<Patterns>>,
+    types: Option<Parsed<Types>>,
 }
 
 /// Who may listen: whoever has the token, or has signed in to a page of ours.
@@ -98,7 +114,7 @@ pub(crate) async fn listen(
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     admit(&app, &headers)?;
-    let Query(LiveQuery { since, devices }) = query?;
+    let Query(LiveQuery { since, devices, types }) = query?;
     let upgrade = upgrade.map_err(|_| Problem::upgrade_required())?;
     let listener = app.live.join(HEARD_WITHIN).await.map_err(|refusal| match refusal {
         Refusal::Full => Problem::overloaded("as many listen to the live feed as may; try again"),
@@ -109,6 +125,7 @@ pub(crate) async fn listen(
         listener,
         organization: app.organization.clone(),
         patterns: devices.map(|Parsed(Patterns(patterns))| patterns),
+        types: types.map(|Parsed(Types(types))| types),
         since: since.map(|Parsed(position)| position),
     };
     Ok(upgrade
@@ -122,6 +139,7 @@ struct Client {
     listener: Listener,
     organization: OrganizationId,
     patterns: Option<Vec<String>>,
+    types: Option<Vec<&'static str>>,
     since: Option<Position>,
 }
 
@@ -180,6 +198,7 @@ impl Client {
     fn wants(&self, item: &Item) -> bool {
         let id = item.key.device.as_str();
         item.key.organization == self.organization
+            && self.types.as_ref().is_none_or(|types| types.contains(&item.kind))
             && self
                 .patterns
                 .as_ref()
@@ -198,5 +217,20 @@ async fn write(socket: &mut WebSocket, frames: Vec<Utf8Bytes>) -> Result<(), ()>
     match tokio::time::timeout(TAKEN_WITHIN, all).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_those_that_there_are() {
+        assert_eq!("alarm".parse::<Types>().unwrap().0, ["alarm"]);
+        let all = item::KINDS.join(",");
+        assert_eq!(all.parse::<Types>().unwrap().0, item::KINDS);
+        for bad in ["", "alarm,", "alarms", "alarm event", &format!("{all},alarm")] {
+            assert!(bad.parse::<Types>().is_err(), "{bad}");
+        }
     }
 }

@@ -3,34 +3,33 @@
 use std::collections::HashMap;
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
-use stoker_domain::{AlarmId, Millis};
+use stoker_domain::Millis;
 use stoker_proto::core::v1 as wire;
 
-use super::FLEET;
-use super::form::Form;
-use super::frame::{page, refusal, token};
-use super::names::is_known;
+use super::connect::{form, host};
+use super::frame::{Head, page, refusal};
+use super::parts::{alarm_row, badge, clock, connection, device_link, link, pages};
 use super::session::Session;
 use super::welcome::welcome;
+use super::{ALARMS, CONNECT, FLEET};
 use crate::App;
-use crate::alarms::{Alarm, Severity, acknowledge_as};
-use crate::devices::{ConnectionState, Device};
-use crate::extract::{Id, Label};
-use crate::list::{List, position};
+use crate::alarms::{self, Alarm, AlarmState, AlarmsQuery, Severity};
+use crate::devices::{self, ConnectionState, Device, DevicesQuery};
+use crate::extract::{Parsed, Query};
+use crate::list::{Limit, List};
 use crate::problem::Problem;
-use crate::time::{Time, ago, now};
+use crate::time::{Time, now};
 
 /// As many devices as a person scrolls through.
 const PAGE: u32 = 50;
 /// Of so many open alarms the counts beside the devices are exact.
 const COUNTED: u32 = 1_000;
-/// So many open alarms are listed: with more of them, something greater than one of them is wrong.
-const LISTED: usize = 100;
-const KIND: &str = "fleet";
+/// So many open alarms are listed here, the worst; the page of alarms has all.
+const LISTED: usize = 20;
 
 /// What to show. A form sends empty fields too, and a link that somebody changed by hand should still show something.
 #[derive(Debug, Default, Deserialize)]
@@ -39,6 +38,10 @@ struct View {
     q: String,
     #[serde(default)]
     state: String,
+    #[serde(default)]
+    site: String,
+    #[serde(default)]
+    tag: String,
     cursor: Option<String>,
 }
 
@@ -56,27 +59,26 @@ impl View {
         }
     }
 
-    fn search(&self) -> Option<String> {
-        self.q.trim().parse().ok().map(|Label(text)| text)
+    fn query(&self) -> DevicesQuery {
+        DevicesQuery {
+            state: self.state(),
+            site: self.site.trim().parse().ok().map(Parsed),
+            tag: self.tag.trim().parse().ok().map(Parsed),
+            q: self.q.trim().parse().ok().map(Parsed),
+            limit: Some(Parsed(Limit(PAGE))),
+            cursor: self.cursor.clone(),
+        }
     }
 
     fn is_filtered(&self) -> bool {
-        self.state().is_some() || self.search().is_some()
+        let query = self.query();
+        query.state.is_some() || query.site.is_some() || query.tag.is_some() || query.q.is_some()
     }
 
     fn link(&self, cursor: Option<&str>) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in
-            [("q", self.q.trim()), ("state", &self.state), ("cursor", cursor.unwrap_or_default())]
-        {
-            if !value.is_empty() {
-                query.append_pair(name, value);
-            }
-        }
-        match query.finish() {
-            query if query.is_empty() => FLEET.to_owned(),
-            query => format!("{FLEET}?{query}"),
-        }
+        let (q, site, tag) = (self.q.trim(), self.site.trim(), self.tag.trim());
+        let cursor = cursor.unwrap_or_default();
+        link(FLEET, &[("q", q), ("state", &self.state), ("site", site), ("tag", tag), ("cursor", cursor)])
     }
 }
 
@@ -84,44 +86,27 @@ impl View {
 struct Fleet {
     status: wire::GetStatusReply,
     devices: List<Device>,
-    alarms: Vec<Alarm>,
-    more_alarms: bool,
+    alarms: List<Alarm>,
 }
 
 impl Fleet {
     async fn fetch(app: &App, view: &View) -> Result<Self, Problem> {
-        let organization = app.organization.to_string();
-        let devices = wire::ListDevicesRequest {
-            organization: organization.clone(),
-            after: position(view.cursor.as_deref(), KIND)?,
-            limit: PAGE,
-            state: view.state().map(|state| state.to_wire().into()),
-            search: view.search(),
-            ..wire::ListDevicesRequest::default()
-        };
-        let alarms = wire::ListAlarmsRequest {
-            organization,
-            state: Some(wire::AlarmState::Active.into()),
-            limit: COUNTED,
-            ..wire::ListAlarmsRequest::default()
+        let active = AlarmsQuery {
+            state: Some(AlarmState::Active),
+            limit: Some(Parsed(Limit(COUNTED))),
+            ..AlarmsQuery::default()
         };
         let (status, devices, alarms) = tokio::try_join!(
             app.core.get_status(wire::GetStatusRequest::default()),
-            app.core.list_devices(devices),
-            app.core.list_alarms(alarms),
+            devices::list(State(app.clone()), Query(view.query())),
+            alarms::list(State(app.clone()), Query(active)),
         )?;
-        let more = devices.more;
-        let devices: Vec<_> = devices.devices.into_iter().map(Device::from_wire).collect::<Result<_, _>>()?;
-        let last = devices.last().map(|device| device.id.clone());
-        let mut open: Vec<_> = alarms.alarms.into_iter().map(Alarm::from_wire).collect::<Result<_, _>>()?;
+        let (axum::Json(devices), axum::Json(mut alarms)) = (devices, alarms);
         // What nobody has taken note of and is worst comes first; core's order, newest first, stays within.
-        open.sort_by_key(|alarm| (alarm.acknowledged.is_some(), std::cmp::Reverse(alarm.severity as u8)));
-        Ok(Self {
-            status,
-            devices: List::new(devices, more, KIND, last),
-            alarms: open,
-            more_alarms: alarms.more,
-        })
+        alarms
+            .items
+            .sort_by_key(|alarm| (alarm.acknowledged.is_some(), std::cmp::Reverse(alarm.severity as u8)));
+        Ok(Self { status, devices, alarms })
     }
 }
 
@@ -133,34 +118,29 @@ pub(crate) async fn show(State(app): State<App>, session: Session, request: Requ
     };
     let first = fleet.devices.items.is_empty() && !view.is_filtered() && view.cursor.is_none();
     let main = if first {
-        welcome(app.https, &host(&app, request.headers()))
+        welcome(app.https, &host(&app, request.headers()), &form(&app, &session, None))
     } else {
         let now = now();
         html! {
+            h1.unseen { "Fleet" }
             (summary(&fleet, now))
-            (alarms(&app, &session, &fleet, now))
-            (devices(&view, &fleet, now))
+            (open_alarms(&app, &session, &view, &fleet, now))
+            (listed(&view, &fleet, now))
         }
     };
-    page(&app, Some(&session), StatusCode::OK, "Fleet", &main)
-}
-
-/// How the browser reached us. What stands in front may have asked for us by another name.
-fn host(app: &App, headers: &HeaderMap) -> String {
-    let sent = headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let hostname = app.hostname.as_deref();
-    let known = sent.filter(|sent| hostname.is_none_or(|hostname| is_known(sent, hostname)));
-    known.or(hostname).unwrap_or("127.0.0.1:8080").to_owned()
+    let head = Head::new("Fleet").at(FLEET).follows(None, "alarm,connection");
+    page(&app, Some(&session), StatusCode::OK, &head, &main)
 }
 
 fn summary(fleet: &Fleet, now: Millis) -> Markup {
-    let unread = fleet.alarms.iter().filter(|alarm| alarm.acknowledged.is_none()).count();
+    let alarms = &fleet.alarms;
+    let unread = alarms.items.iter().filter(|alarm| alarm.acknowledged.is_none()).count();
     html! {
-        section.summary aria-label="Summary" {
+        section #summary.summary aria-label="Summary" data-live="alarm connection" data-every="1000" {
             div.figure { b { (fleet.status.devices) } span { "devices" } }
             div.figure { b { (fleet.status.devices_online) } span { "online" } }
             div.figure.urgent[unread > 0] {
-                b { (fleet.alarms.len()) @if fleet.more_alarms { "+" } }
+                b { (alarms.items.len()) @if alarms.next_cursor.is_some() { "+" } }
                 span { "open alarms" @if unread > 0 { ", " (unread) " unacknowledged" } }
             }
             p.as-of { "As of " time datetime=(Time(now)) { (clock(now)) } }
@@ -168,65 +148,29 @@ fn summary(fleet: &Fleet, now: Millis) -> Markup {
     }
 }
 
-/// Hours, minutes and seconds of a day in UTC.
-fn clock(at: Millis) -> String {
-    Time(at).to_string().get(11..19).map_or_else(String::new, |time| format!("{time} UTC"))
-}
-
-fn since(at: Time, now: Millis) -> Markup {
-    html! { time datetime=(at) title=(at) { (ago(at.0, now)) } }
-}
-
-fn badge(severity: Severity, text: &str) -> Markup {
-    html! { span class={ "badge " (severity.as_str()) } { (text) } }
-}
-
-fn alarms(app: &App, session: &Session, fleet: &Fleet, now: Millis) -> Markup {
+fn open_alarms(app: &App, session: &Session, view: &View, fleet: &Fleet, now: Millis) -> Markup {
+    let alarms = &fleet.alarms;
+    let back = view.link(view.cursor.as_deref());
     html! {
-        section aria-labelledby="alarms" {
-            h1 #alarms { "Open alarms" }
-            @if fleet.alarms.is_empty() {
+        section #open-alarms aria-labelledby="alarms" data-live="alarm" {
+            h2 #alarms { "Open alarms" }
+            @if alarms.items.is_empty() {
                 p.calm { "None. All is well." }
             } @else {
                 ul.alarms {
-                    @for alarm in fleet.alarms.iter().take(LISTED) { (alarm_row(app, session, alarm, now)) }
+                    @for alarm in alarms.items.iter().take(LISTED) { (alarm_row(app, session, alarm, &back, now)) }
                 }
-                @if fleet.alarms.len() > LISTED || fleet.more_alarms {
-                    p.calm { "And more: the worst " (LISTED) " are shown here, all of them by "
-                        code { "stoker alarm list --state active" } "." }
+                @if alarms.items.len() > LISTED {
+                    p.calm { "The worst " (LISTED) " are shown here. " a href=(ALARMS) { "All open alarms" } }
                 }
             }
         }
     }
 }
 
-fn alarm_row(app: &App, session: &Session, alarm: &Alarm, now: Millis) -> Markup {
-    html! {
-        li.card.alarm.noted[alarm.acknowledged.is_some()] {
-            (badge(alarm.severity, alarm.severity.as_str()))
-            div.what {
-                b { (alarm.device) } ": " (alarm.text)
-                @if alarm.text != alarm.code { span.code { " (" (alarm.code) ")" } }
-                p.small { "for " (since(alarm.raised_at, now))
-                    @if alarm.count > 1 { ", said " (alarm.count) " times" } }
-            }
-            @match &alarm.acknowledged {
-                Some(noted) => p.small.by {
-                    "noted by " (noted.by)
-                    @if let Some(note) = &noted.note { ": “" (note) "”" }
-                },
-                None => form method="post" action={ "/fleet/alarms/" (alarm.id) "/acknowledge" } {
-                    (token(app, session))
-                    button.small type="submit" { "Acknowledge" }
-                },
-            }
-        }
-    }
-}
-
-fn devices(view: &View, fleet: &Fleet, now: Millis) -> Markup {
+fn listed(view: &View, fleet: &Fleet, now: Millis) -> Markup {
     let mut worst: HashMap<&str, (u64, Severity)> = HashMap::new();
-    for alarm in &fleet.alarms {
+    for alarm in &fleet.alarms.items {
         let entry = worst.entry(&alarm.device).or_insert((0, alarm.severity));
         entry.0 += 1;
         if alarm.severity as u8 > entry.1 as u8 {
@@ -234,111 +178,86 @@ fn devices(view: &View, fleet: &Fleet, now: Millis) -> Markup {
         }
     }
     html! {
-        section aria-labelledby="fleet" {
-            h1 #fleet { "Fleet" }
-            form.filter method="get" action=(FLEET) role="search" {
-                label for="q" { "Id or model" }
-                input #q type="search" name="q" value=(view.q.trim()) maxlength="128" placeholder="boiler";
-                label for="state" { "Connection" }
+        section aria-labelledby="devices" {
+            div.title {
+                h2 #devices { "Devices" }
+                a.button.small href=(CONNECT) { "Connect a device" }
+            }
+            (filter(view))
+            div #rows data-live="alarm connection" data-every="1000" {
+                @if fleet.devices.items.is_empty() {
+                    p.calm { "No device is like that." }
+                } @else {
+                    table.list {
+                        caption.unseen { "Devices, by their ids" }
+                        thead { tr {
+                            th scope="col" { "Device" } th scope="col" { "Site" } th scope="col" { "Tags" }
+                            th scope="col" { "Connection" } th scope="col" { "Alarms" }
+                        } }
+                        tbody { @for device in &fleet.devices.items {
+                            (device_row(device, worst.get(device.id.as_str()), now))
+                        } }
+                    }
+                }
+                (pages(
+                    view.cursor.is_some().then(|| view.link(None)),
+                    fleet.devices.next_cursor.as_deref().map(|next| view.link(Some(next))),
+                ))
+            }
+        }
+    }
+}
+
+fn filter(view: &View) -> Markup {
+    html! {
+        form.filter method="get" action=(FLEET) role="search" {
+            div { label for="q" { "Id or model" }
+                input #q type="search" name="q" value=(view.q.trim()) maxlength="128"; }
+            div { label for="state" { "Connection" }
                 select #state name="state" {
                     option value="" { "any" }
                     @for state in ["online", "offline", "never"] {
                         option value=(state) selected[view.state == state] { (state) }
                     }
-                }
+                } }
+            div { label for="site" { "Site" }
+                input #site type="search" name="site" value=(view.site.trim()) maxlength="128"; }
+            div { label for="tag" { "Tag" }
+                input #tag type="search" name="tag" value=(view.tag.trim()) maxlength="128"; }
+            div.go {
                 button type="submit" { "Show" }
                 @if view.is_filtered() { a href=(FLEET) { "Show all" } }
             }
-            @if fleet.devices.items.is_empty() {
-                p.calm { "No device is like that." }
-            } @else {
-                table.fleet {
-                    thead { tr {
-                        th scope="col" { "Device" } th scope="col" { "Site" } th scope="col" { "Tags" }
-                        th scope="col" { "Connection" } th scope="col" { "Alarms" }
-                    } }
-                    tbody { @for device in &fleet.devices.items {
-                        (device_row(device, worst.get(device.id.as_str()), now))
-                    } }
-                }
-            }
-            nav.pages aria-label="Pages" {
-                @if view.cursor.is_some() { a.button href=(view.link(None)) { "First" } }
-                @if let Some(next) = &fleet.devices.next_cursor {
-                    a.button rel="next" href=(view.link(Some(next))) { "Next" }
-                }
-            }
         }
-    }
-}
-
-/// How a connection ended, in the words of whoever looks for the cause.
-fn ended(reason: &str) -> &str {
-    match reason {
-        "disconnect" | "disconnect_with_will" => "it said goodbye",
-        "cut" => "the connection was cut",
-        "keep_alive" => "nothing was heard any more",
-        "protocol_error" => "it broke the protocol",
-        "slow_reader" => "it did not read what was sent",
-        "taken_over" => "another took its place",
-        "platform" | "platform_crash" => "by the platform",
-        "revoked" => "its credential was withdrawn",
-        other => other,
     }
 }
 
 fn device_row(device: &Device, alarms: Option<&(u64, Severity)>, now: Millis) -> Markup {
-    let connection = &device.connection;
-    let state = match connection.state {
-        ConnectionState::Online => "online",
-        ConnectionState::Offline => "offline",
-        ConnectionState::Never => "never",
-    };
     html! {
         tr {
             th scope="row" {
-                b { (device.id) }
+                b { (device_link(&device.id)) }
                 @if let Some(model) = &device.model { span.small { (model) } }
             }
-            td data-label="Site" { @if let Some(site) = &device.site { (site) } @else { span.none { "–" } } }
+            td data-label="Site" {
+                @match &device.site {
+                    Some(site) => a.plain href=(link(FLEET, &[("site", site)])) { (site) },
+                    None => span.none { "–" },
+                }
+            }
             td data-label="Tags" {
                 @if device.tags.is_empty() { span.none { "–" } }
-                @for tag in &device.tags { span.tag { (tag) } " " }
+                @for tag in &device.tags { a.tag href=(link(FLEET, &[("tag", tag)])) { (tag) } " " }
             }
-            td data-label="Connection" {
-                span class={ "state " (state) } {
-                    @if connection.state == ConnectionState::Never { "never connected" } @else { (state) }
-                }
-                @if connection.state != ConnectionState::Never {
-                    span.small { " for " (since(connection.since, now))
-                        @if let Some(reason) = &connection.reason { ", " (ended(reason)) } }
-                }
-            }
+            td data-label="Connection" { (connection(&device.connection, now)) }
             td data-label="Alarms" {
                 @match alarms {
-                    Some((count, severity)) => (badge(*severity, &count.to_string())),
+                    Some((count, severity)) => {
+                        (badge(*severity, &count.to_string())) span.unseen { " " (severity.as_str()) }
+                    },
                     None => span.none { "–" },
                 }
             }
         }
-    }
-}
-
-pub(crate) async fn acknowledge(
-    State(app): State<App>,
-    session: Session,
-    id: Result<Id<AlarmId>, Problem>,
-    fields: Result<Form, Problem>,
-) -> Response {
-    let done = async {
-        let (Id(id), fields) = (id?, fields?);
-        if !session.owns(&app, fields.field("token")) {
-            return Err(Problem::forbidden("this form is not of your session"));
-        }
-        acknowledge_as(&app, id, None).await
-    };
-    match done.await {
-        Ok(_) => Redirect::to(FLEET).into_response(),
-        Err(problem) => refusal(&app, Some(&session), &problem),
     }
 }

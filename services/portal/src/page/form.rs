@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, header};
 
 use super::names::is_known;
+use super::session::Session;
 use crate::App;
 use crate::extract::read;
 use crate::problem::Problem;
@@ -15,6 +16,23 @@ use crate::problem::Problem;
 pub(crate) struct Form(BTreeMap<String, String>);
 
 impl Form {
+    /// That it stood on a page of this session.
+    pub(crate) fn of(&self, app: &App, session: &Session) -> Result<(), Problem> {
+        if session.owns(app, self.field("token")) {
+            return Ok(());
+        }
+        Err(Problem::forbidden("this form is not of your session: load its page anew, and send it again"))
+    }
+
+    /// Where the form says that it leads afterwards, if that is a page of ours.
+    pub(crate) fn back<'a>(&'a self, otherwise: &'a str) -> &'a str {
+        let back = self.field("back");
+        let ours = back.starts_with('/')
+            && !back.starts_with("//")
+            && back.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        if ours { back } else { otherwise }
+    }
+
     /// A field; empty when it is not there.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
@@ -60,6 +78,17 @@ pub(crate) fn is_ours(headers: &HeaderMap, hostname: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_leads_to_no_other_site() {
+        let form = |back: &str| Form(BTreeMap::from([("back".to_owned(), back.to_owned())]));
+        assert_eq!(form("/alarms?state=active").back("/fleet"), "/alarms?state=active");
+        for back in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "alarms", "/a\r\nx: y", "/ a"]
+        {
+            assert_eq!(form(back).back("/fleet"), "/fleet", "{back:?}");
+        }
+    }
 
     #[test]
     fn forms_are_taken_only_from_our_own_pages() {

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use maud::html;
 
 use super::form::Form;
-use super::frame::{page, refusal};
+use super::frame::{Head, page, refusal};
 use super::session::{Session, forget};
 use super::{FLEET, SIGN_IN};
 use crate::App;
@@ -28,7 +28,7 @@ fn form(app: &App, status: StatusCode, wrong: bool) -> Response {
             }
         }
     };
-    page(app, None, status, "Sign in", &main)
+    page(app, None, status, &Head::new("Sign in"), &main)
 }
 
 pub(crate) async fn show(State(app): State<App>) -> Response {
@@ -60,7 +60,7 @@ pub(crate) async fn sign_out(
     fields: Result<Form, Problem>,
 ) -> Response {
     match fields {
-        Ok(fields) if session.owns(&app, fields.field("token")) => {
+        Ok(fields) if fields.of(&app, &session).is_ok() => {
             let mut response = Redirect::to(SIGN_IN).into_response();
             if let Some(cookie) = forget(&app) {
                 response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -7,6 +7,7 @@
     reason = "what tests share fails a test as tests do"
 )]
 
+mod console;
 mod devices;
 mod everything_else;
 mod fake;

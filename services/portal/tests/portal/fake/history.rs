@@ -44,6 +44,26 @@ impl Fake {
         Ok(Response::new(GetLatestReply { points: newest.into_values().collect() }))
     }
 
+    /// Each number a part of its own.
+    pub(crate) fn summary(&self, request: SummarizePointsRequest) -> Answer<SummarizePointsReply> {
+        let device = id(request.device);
+        let state = self.0.lock();
+        state.devices.get(&device).ok_or_else(|| absent("device"))?;
+        let numbers = state.points.iter().filter_map(|((of, ts, key), point)| {
+            let wanted = *of == device && *key == request.key && (request.from..=request.to).contains(ts);
+            let number = match point.value.as_ref()?.kind.as_ref()? {
+                value::Kind::Integer(number) => *number as f64,
+                value::Kind::Number(number) => *number,
+                _ => return None,
+            };
+            let part = PointsSummary { ts: *ts, count: 1, min: number, max: number, mean: number };
+            wanted.then_some(part)
+        });
+        let parts = numbers.collect();
+        let part_ms = (request.to - request.from) / i64::from(request.parts) + 1;
+        Ok(Response::new(SummarizePointsReply { parts, complete_from: request.from, part_ms }))
+    }
+
     pub(crate) fn order(&self, request: CreateCommandRequest) -> Answer<CommandReply> {
         let device = id(request.device);
         let mut state = self.0.lock();

@@ -193,6 +193,14 @@ impl PortalService for Fake {
         self.latest(request.into_inner())
     }
 
+    async fn summarize_points(
+        &self,
+        request: Request<SummarizePointsRequest>,
+    ) -> Answer<SummarizePointsReply> {
+        self.seen(&request)?;
+        self.summary(request.into_inner())
+    }
+
     async fn get_attributes(&self, request: Request<GetAttributesRequest>) -> Answer<AttributesReply> {
         self.seen(&request)?;
         let device = id(request.into_inner().device);
