@@ -228,7 +228,7 @@ async fn what_a_core_has_not_heard_when_it_says_goodbye_is_asked_elsewhere() {
         // Half of the slots have an owner who is known, the others are asked of any core.
         let asking = (0..16).map(|ask: u8| {
             let channel = platform.channel.clone();
-            let request = Platform::request(if ask % 2 == 0 { 7 } else { 100 + round });
+            let request = Platform::request(if ask.is_multiple_of(2) { 7 } else { 100 + round });
             tokio::spawn(async move { NotifierServiceClient::new(channel).report_attempt(request).await })
         });
         let asking: Vec<_> = asking.collect();

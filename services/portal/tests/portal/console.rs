@@ -35,6 +35,15 @@ fn text(value: &str) -> Value {
 async fn hostile() -> (Portal, String) {
     let portal = Portal::start().await;
     let cookie = sign_in(&portal).await;
+    make_hostile(&portal);
+    let order = json!({"method": HOSTILE, "params": {HOSTILE: HOSTILE}});
+    portal.post("/devices/boiler-7/commands", &order).await;
+    let who = json!({"name": HOSTILE, "match": {"tags": [HOSTILE]}, "deliver": [{"channel": "email", "to": "a@b"}]});
+    assert_eq!(portal.post("/subscriptions", &who).await.status, 201);
+    (portal, cookie)
+}
+
+fn make_hostile(portal: &Portal) {
     let mut state = portal.core.0.lock();
     let mut boiler = device("boiler-7");
     boiler.model = Some(HOSTILE.to_owned());
@@ -84,12 +93,6 @@ async fn hostile() -> (Portal, String) {
         created_at: NOW + 2,
         ..Notification::default()
     });
-    drop(state);
-    let order = json!({"method": HOSTILE, "params": {HOSTILE: HOSTILE}});
-    portal.post("/devices/boiler-7/commands", &order).await;
-    let who = json!({"name": HOSTILE, "match": {"tags": [HOSTILE]}, "deliver": [{"channel": "email", "to": "a@b"}]});
-    assert_eq!(portal.post("/subscriptions", &who).await.status, 201);
-    (portal, cookie)
 }
 
 #[tokio::test]

@@ -230,7 +230,8 @@ async fn whole(
     view: &View,
     refused: Option<&Refused>,
 ) -> Response {
-    match Shown::fetch(app, id, view).await {
+    // All parts of the page are asked for at once: together they are too large for a task's own stack.
+    match Box::pin(Shown::fetch(app, id, view)).await {
         Ok(shown) => {
             let status = refused.map_or(StatusCode::OK, |refused| refused.problem.status());
             let head = Head::new(id.as_str())
