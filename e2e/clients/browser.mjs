@@ -160,4 +160,6 @@ for await (const line of createInterface({ input: process.stdin })) {
     say({ ok: false, why: `${error.message}${where}` });
   }
 }
+// Whoever has ordered us about waits for the end. At an exit Playwright kills what is left.
+setTimeout(() => process.exit(1), 10_000).unref();
 await browser.close();

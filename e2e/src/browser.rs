@@ -1,12 +1,12 @@
 //! A person at a browser: Chromium, steered by Playwright in a process of its own, `clients/browser.mjs`.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
 use crate::driver::node_modules;
@@ -60,9 +60,18 @@ impl Find<'_> {
 /// A browser with one page. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Browser {
-    input: ChildStdin,
+    /// None once it is to end.
+    input: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
-    _process: Child,
+    process: Child,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // At the end of its input it ends, and Chromium with it, which a kill would leave behind. It takes its time by itself.
+        self.input = None;
+        drop(self.process.wait());
+    }
 }
 
 impl Browser {
@@ -84,19 +93,17 @@ impl Browser {
             .arg(format!("http://{}", platform.http))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .context("failed to start node")?;
         let input = process.stdin.take().context("node has no input")?;
         let output = process.stdout.take().context("node has no output")?;
-        Ok(Self { input, lines: BufReader::new(output).lines(), _process: process })
+        let (input, output) = (ChildStdin::from_std(input)?, ChildStdout::from_std(output)?);
+        Ok(Self { input: Some(input), lines: BufReader::new(output).lines(), process })
     }
 
     async fn ask(&mut self, request: Value) -> Result<Value> {
-        self.input
-            .write_all(format!("{request}\n").as_bytes())
-            .await
-            .context("the browser takes no order")?;
+        let input = self.input.as_mut().context("the browser is to end")?;
+        input.write_all(format!("{request}\n").as_bytes()).await.context("the browser takes no order")?;
         // What the browser waits for has a deadline of its own, before this one.
         let line = timeout(WITHIN, self.lines.next_line()).await;
         let line = line.with_context(|| format!("the browser says nothing to {request}"))??;
