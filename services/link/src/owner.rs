@@ -99,18 +99,13 @@ impl Owners {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let request = || http::Request::from_parts(head.clone(), Body::new(Full::new(body.clone())));
-        let mut response = None;
-        if let Some(hint) = slot.and_then(|slot| self.hint(slot)) {
-            response = Some(hint.ask(request()).await).filter(|answer| !unsent(answer, is_unsent));
-        }
-        let mut left = UNSENT_MOST;
-        let response = loop {
-            match response.take() {
-                // Where nobody was reached all were tried.
-                Some(answer) if left == 0 || !unsent(&answer, is_unheard) => break answer?,
-                _ => response = Some(any.clone().oneshot(request()).await),
-            }
-            left -= 1;
+        let hinted = match slot.and_then(|slot| self.hint(slot)) {
+            Some(hint) => Some(hint.ask(request()).await).filter(|answer| !unsent(answer, is_unsent)),
+            None => None,
+        };
+        let response = match hinted {
+            Some(answer) => answer?,
+            None => ask_any(&any, request).await?,
         };
         self.learn(response.headers());
         Ok(response)
@@ -144,6 +139,21 @@ impl Owners {
         let channel = endpoint().connect_with_connector_lazy(connect);
         channels.insert(address.clone(), channel.clone());
         channel
+    }
+}
+
+/// Asks any core, and another one when the first said goodbye just then. Where nobody was reached all were tried.
+async fn ask_any(
+    any: &transport::Channel,
+    request: impl Fn() -> http::Request<Body>,
+) -> Result<Response<Body>, transport::Error> {
+    let mut left = UNSENT_MOST;
+    loop {
+        left -= 1;
+        let answer = any.clone().oneshot(request()).await;
+        if left == 0 || !unsent(&answer, is_unheard) {
+            return answer;
+        }
     }
 }
 
