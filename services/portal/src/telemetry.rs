@@ -114,12 +114,15 @@ pub(crate) fn span(
     let from = from.map(|Parsed(Moment(from))| from);
     let to = to.map(|Parsed(Moment(to))| to);
     // A bound that was given may lie beyond the one that was not.
-    let (from, to) = match (from, to) {
+    in_order(match (from, to) {
         (Some(from), Some(to)) => (from, to),
         (Some(from), None) => (from, from.max(end_of_time())),
         (None, Some(to)) => (to.min(0), to),
         (None, None) => (0, end_of_time()),
-    };
+    })
+}
+
+fn in_order((from, to): (Millis, Millis)) -> Result<(Millis, Millis), Problem> {
     if from > to {
         return Err(Problem::invalid("from is later than to").about_parameter("from"));
     }
@@ -234,7 +237,7 @@ pub(crate) struct SummaryQuery {
     /// From this time on, itself included: RFC 3339 or milliseconds since the epoch. A day before `to` unless given.
     #[param(value_type = Option<Moment>, inline)]
     pub(crate) from: Option<Parsed<Moment>>,
-    /// Up to this time, itself included; now unless given.
+    /// Up to this time, itself included; now unless given, or `from` where that is later than now.
     #[param(value_type = Option<Moment>, inline)]
     pub(crate) to: Option<Parsed<Moment>>,
     /// Into how many parts of the same length.
@@ -273,6 +276,18 @@ pub(crate) struct Summary {
 /// A day.
 const DAY_MS: Millis = 86_400_000;
 
+/// The span between two optional bounds: the day up to now when none is given.
+fn recent_span(
+    from: Option<Parsed<Moment>>,
+    to: Option<Parsed<Moment>>,
+    now: Millis,
+) -> Result<(Millis, Millis), Problem> {
+    let from = from.map(|Parsed(Moment(from))| from);
+    // Who asks from a moment on that is still to come, as by a clock that is ahead, is told that there is nothing yet.
+    let to = to.map_or_else(|| from.map_or(now, |from| from.max(now)), |Parsed(Moment(to))| to);
+    in_order((from.unwrap_or_else(|| to.saturating_sub(DAY_MS)), to))
+}
+
 /// The numbers of one key, drawn together into parts of the same length, for a chart.
 #[utoipa::path(get, path = "/devices/{id}/telemetry/summary", operation_id = "summarizeTelemetry", tag = "telemetry",
     params(DevicePath, SummaryQuery),
@@ -282,11 +297,7 @@ pub(crate) async fn summary(
     Id(id): Id<DeviceId>,
     Query(query): Query<SummaryQuery>,
 ) -> Result<axum::Json<Summary>, Problem> {
-    let to = query.to.map_or_else(now, |Parsed(Moment(to))| to);
-    let from = query.from.map_or_else(|| to.saturating_sub(DAY_MS), |Parsed(Moment(from))| from);
-    if from > to {
-        return Err(Problem::invalid("from is later than to").about_parameter("from"));
-    }
+    let (from, to) = recent_span(query.from, query.to, now())?;
     let request = wire::SummarizePointsRequest {
         device: app.device(&id),
         key: query.key.0.0,
@@ -301,4 +312,25 @@ pub(crate) async fn summary(
         part_ms: reply.part_ms,
         complete_from: reply.complete_from,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_is_not_given_never_puts_a_span_out_of_order() {
+        const NOW: Millis = 10 * DAY_MS;
+        let recent = |from: Option<Millis>, to: Option<Millis>| {
+            let bound = |at: Option<Millis>| at.map(|at| Parsed(Moment(at)));
+            recent_span(bound(from), bound(to), NOW).ok()
+        };
+        assert_eq!(recent(None, None), Some((NOW - DAY_MS, NOW)));
+        assert_eq!(recent(Some(5), None), Some((5, NOW)));
+        assert_eq!(recent(Some(NOW + 1), None), Some((NOW + 1, NOW + 1)), "a clock that is ahead");
+        assert_eq!(recent(None, Some(DAY_MS + 5)), Some((5, DAY_MS + 5)));
+        assert_eq!(recent(None, Some(Millis::MIN)), Some((Millis::MIN, Millis::MIN)));
+        assert_eq!(recent(Some(5), Some(5)), Some((5, 5)));
+        assert_eq!(recent(Some(6), Some(5)), None);
+    }
 }
