@@ -1,45 +1,36 @@
-//! Once a second every core hears that this gateway lives, and says which slots it owns. Whoever owns a slot anew is told
-//! of the sessions that this gateway holds in it; however much of this is lost on the way, the next beat makes it good.
+//! Once a second, and more often while slots move, every core hears that this gateway lives, and says which slots it owns.
+//! Whoever owns a slot anew is told of the sessions that this gateway holds in it; however much of this is lost on the way, the
+//! next beat makes it good.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use parking_lot::Mutex;
-use prost::Message;
-use stoker_domain::machine::HeldSession;
 use stoker_domain::model::{Slot, SlotEpoch};
 use stoker_link::Channel;
 use stoker_link::{Cores, Link};
 use stoker_proto::convert;
-use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_proto::core::v1::member_service_client::MemberServiceClient;
-use stoker_proto::core::v1::{AnnounceSessionsRequest, BeatReply, BeatRequest, MemberRole};
-use tokio::sync::mpsc;
+use stoker_proto::core::v1::{BeatReply, BeatRequest, MemberRole};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use crate::announce::{Due, announce};
 use crate::orders;
 use crate::shared::Shared;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often while slots move: an order waits for its slot's new owner to hear of the device's session.
+const EVERY_IN_MOTION: Duration = Duration::from_millis(200);
+/// So often in a row; slots that nobody owns for longer are no move.
+const IN_MOTION_MOST: u32 = 100;
 /// A core that is slower has not heard it.
 const WITHIN: Duration = Duration::from_secs(2);
-/// A core may take so long to hear of the sessions of one slot.
-const ANNOUNCE_WITHIN: Duration = Duration::from_secs(5);
-/// Connections say within this time what they hold; one that does not is asked again.
-const TELL_WITHIN: Duration = Duration::from_secs(1);
 /// What health calls the cores.
 const THING: &str = "core";
-/// Sessions in one announcement, and their bytes: wills may be large, and the owner may have to write them.
-const SESSIONS_AT_ONCE: usize = 1_000;
-const BYTES_AT_ONCE: usize = 1 << 20;
-/// Slots told of at once.
-const AT_ONCE: usize = 16;
 
 /// Whom a gateway tells that it lives. Where core is in the same process nobody needs to know.
 pub struct Beats {
@@ -53,40 +44,29 @@ pub struct Beats {
     pub host: String,
 }
 
-/// In which epoch of each slot its owner has heard of the sessions here.
+/// When the next beat is due.
 #[derive(Debug, Default)]
-pub(crate) struct Announced(Mutex<BTreeMap<Slot, SlotEpoch>>);
+struct Pace {
+    in_motion: u32,
+}
 
-impl Announced {
-    /// A session was granted in that epoch. If a newer owner has been told of the others already, it does not know this
-    /// one.
-    pub(crate) fn granted(&self, slot: Slot, epoch: SlotEpoch) {
-        let mut announced = self.0.lock();
-        if announced.get(&slot).is_some_and(|told| *told > epoch) {
-            announced.remove(&slot);
-        }
+impl Pace {
+    /// After a beat that found slots in motion, or all of them at rest.
+    fn pause(&mut self, in_motion: bool) -> Duration {
+        self.in_motion = if in_motion { self.in_motion.saturating_add(1) } else { 0 };
+        if (1..=IN_MOTION_MOST).contains(&self.in_motion) { EVERY_IN_MOTION } else { EVERY }
     }
+}
 
-    /// Orders may have been lost: all owners are to hear of all sessions, and say again what they want of them.
-    pub(crate) fn forget(&self) {
-        self.0.lock().clear();
+/// Whether slots move: a core hands its own on, or some are owned by none of those that have answered.
+fn is_in_motion<'a>(heard: impl IntoIterator<Item = &'a BeatReply>) -> bool {
+    let (mut owned, mut leaving, mut any) = (BTreeSet::new(), false, false);
+    for reply in heard {
+        any = true;
+        leaving |= reply.cores.iter().any(|core| core.leaving);
+        owned.extend(reply.slots.iter().map(|owned| owned.slot));
     }
-
-    fn is_due(&self, slot: Slot, epoch: SlotEpoch) -> bool {
-        self.0.lock().get(&slot).is_none_or(|told| *told < epoch)
-    }
-
-    fn told(&self, slot: Slot, epoch: SlotEpoch) {
-        self.0.lock().insert(slot, epoch);
-    }
-
-    /// It was not told after all.
-    fn failed(&self, slot: Slot, epoch: SlotEpoch) {
-        let mut announced = self.0.lock();
-        if announced.get(&slot) == Some(&epoch) {
-            announced.remove(&slot);
-        }
-    }
+    any && (leaving || owned.len() < Slot::all().count())
 }
 
 /// One of the cores.
@@ -116,8 +96,7 @@ pub(crate) async fn run(
     beats: Beats,
     shutdown: CancellationToken,
 ) -> Result<(), JoinError> {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut pace, mut next) = (Pace::default(), Instant::now());
     let mut beating = Beating {
         shared,
         beats,
@@ -136,12 +115,13 @@ pub(crate) async fn run(
                 over?;
                 continue;
             }
-            _ = ticks.tick() => {}
+            () = sleep_until(next) => {}
         }
-        tokio::select! {
+        let in_motion = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = beating.round() => {}
-        }
+            in_motion = beating.round() => in_motion,
+        };
+        next = Instant::now() + pace.pause(in_motion);
     }
 }
 
@@ -164,7 +144,8 @@ impl Beating {
         }
     }
 
-    async fn round(&mut self) {
+    /// Says whether slots move.
+    async fn round(&mut self) -> bool {
         self.beat += 1;
         let cores = self.cores();
         let asked = cores.iter().map(|core| {
@@ -214,10 +195,12 @@ impl Beating {
             self.beats.cores.learn(&addresses);
             self.learn_owners(&heard);
         }
+        let in_motion = is_in_motion(heard.iter().map(|(_, reply)| reply));
         let due = self.due(heard);
         if self.announcing.is_empty() && !due.is_empty() {
             self.announcing.spawn(announce(self.shared.clone(), due));
         }
+        in_motion
     }
 
     /// What is to be asked of the owner of a slot goes straight to whom the newest epoch is.
@@ -332,94 +315,6 @@ fn is_its_own_trouble(cut_off: usize, heard: usize) -> bool {
     cut_off * 2 <= heard
 }
 
-/// A slot whose owner has yet to hear of the sessions held here.
-struct Due {
-    slot: Slot,
-    epoch: SlotEpoch,
-    core: String,
-    channel: Channel,
-}
-
-/// Tells owners that are new of the sessions held here, several at once. Beside the beats: those go on meanwhile.
-async fn announce(shared: Arc<Shared>, due: Vec<Due>) {
-    // One that is silent once is left alone until the next beat.
-    let silent: Mutex<BTreeSet<String>> = Mutex::default();
-    let told = futures_util::stream::iter(due)
-        .map(|due| {
-            let (shared, silent) = (&shared, &silent);
-            async move {
-                if silent.lock().contains(&due.core) {
-                    return 0;
-                }
-                // First this: what is granted or lost from now on takes it back, and is told by another round.
-                shared.announced.told(due.slot, due.epoch);
-                let count = tell(shared, &due).await;
-                if count.is_none() {
-                    silent.lock().insert(due.core);
-                    shared.announced.failed(due.slot, due.epoch);
-                }
-                count.unwrap_or_default()
-            }
-        })
-        .buffer_unordered(AT_ONCE)
-        .fold(0, |sum, count| std::future::ready(sum + count))
-        .await;
-    if told > 0 {
-        tracing::info!(sessions = told, "new owners of slots have heard of the sessions held here");
-    }
-}
-
-/// How many sessions the owner has heard of; none when not all of them.
-async fn tell(shared: &Shared, due: &Due) -> Option<usize> {
-    let (sessions, all) = held(shared, due.slot).await;
-    let count = sessions.len();
-    let mut sessions = sessions.into_iter().map(convert::held_session_to_wire).peekable();
-    while sessions.peek().is_some() {
-        let mut some = Vec::new();
-        let mut weight = 0;
-        while let Some(session) =
-            sessions.next_if(|_| some.len() < SESSIONS_AT_ONCE && weight < BYTES_AT_ONCE)
-        {
-            weight += session.encoded_len();
-            some.push(session);
-        }
-        let gateway = shared.member.as_str().to_owned();
-        let request = AnnounceSessionsRequest { gateway, slot: due.slot.0.into(), sessions: some };
-        let mut core = GatewayServiceClient::new(due.channel.clone());
-        match timeout(ANNOUNCE_WITHIN, core.announce_sessions(request)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(status)) => {
-                tracing::warn!(slot = %due.slot, error = status.message(), "an owner did not hear of the sessions here");
-                return None;
-            }
-            Err(_) => return None,
-        }
-    }
-    if !all {
-        // The others are known; those that were slow are told of by the next round.
-        shared.announced.failed(due.slot, due.epoch);
-    }
-    Some(count)
-}
-
-/// The sessions held in a slot, and whether those are all: a connection may be slow to answer.
-async fn held(shared: &Shared, slot: Slot) -> (Vec<HeldSession>, bool) {
-    let handles = shared.registry.of_slot(slot);
-    let (collector, mut collected) = mpsc::channel(handles.len().max(1));
-    for handle in handles {
-        handle.mailbox.tell(collector.clone());
-    }
-    drop(collector);
-    let mut held = Vec::new();
-    let all = async {
-        while let Some(session) = collected.recv().await {
-            held.push(session);
-        }
-    };
-    let all = timeout(TELL_WITHIN, all).await.is_ok();
-    (held, all)
-}
-
 async fn ask(channel: Channel, request: BeatRequest) -> Result<BeatReply, Status> {
     match timeout(WITHIN, MemberServiceClient::new(channel).beat(request)).await {
         Ok(reply) => reply.map(tonic::Response::into_inner),
@@ -429,6 +324,8 @@ async fn ask(channel: Channel, request: BeatRequest) -> Result<BeatReply, Status
 
 #[cfg(test)]
 mod tests {
+    use stoker_proto::core::v1::{CoreMember, OwnedSlot};
+
     use super::*;
 
     #[test]
@@ -440,15 +337,23 @@ mod tests {
     }
 
     #[test]
-    fn a_session_of_an_older_owner_is_told_to_the_newer_one() {
-        let announced = Announced::default();
-        let (slot, epoch) = (Slot(3), SlotEpoch);
-        assert!(announced.is_due(slot, epoch(1)));
-        announced.told(slot, epoch(2));
-        assert!(!announced.is_due(slot, epoch(2)) && announced.is_due(slot, epoch(3)));
-        announced.granted(slot, epoch(2));
-        assert!(!announced.is_due(slot, epoch(2)), "its owner knows what it has granted");
-        announced.granted(slot, epoch(1));
-        assert!(announced.is_due(slot, epoch(2)));
+    fn beats_are_quicker_while_slots_move_and_not_for_ever() {
+        let owns = |slots: std::ops::Range<u32>| BeatReply {
+            slots: slots.map(|slot| OwnedSlot { slot, epoch: 1 }).collect(),
+            ..BeatReply::default()
+        };
+        let leaves = CoreMember { leaving: true, ..CoreMember::default() };
+        assert!(!is_in_motion([]), "who hears of no core knows of no move");
+        assert!(!is_in_motion(&[owns(0..100), owns(100..256)]));
+        assert!(is_in_motion(&[owns(0..100), owns(101..256)]), "one is owned by nobody");
+        assert!(is_in_motion(&[owns(0..256), BeatReply { cores: vec![leaves], ..owns(0..0) }]));
+
+        let mut pace = Pace::default();
+        assert_eq!(pace.pause(false), EVERY);
+        for _ in 0..IN_MOTION_MOST {
+            assert_eq!(pace.pause(true), EVERY_IN_MOTION);
+        }
+        assert_eq!((pace.pause(true), pace.pause(true)), (EVERY, EVERY), "slots without an owner");
+        assert_eq!((pace.pause(false), pace.pause(true)), (EVERY, EVERY_IN_MOTION));
     }
 }

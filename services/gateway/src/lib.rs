@@ -5,6 +5,7 @@
 //! and handed to the session machine at once.
 
 mod accept;
+mod announce;
 mod beats;
 mod connection;
 mod core;

@@ -13,7 +13,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::GatewayConfig;
-use crate::beats::{Announced, Beats};
+use crate::announce::Announced;
+use crate::beats::Beats;
 use crate::core::SESSION_CALLS;
 use crate::pulse::Pulse;
 use crate::refusals::Refusals;
