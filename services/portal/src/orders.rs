@@ -10,7 +10,7 @@ use crate::problem::Problem;
 
 /// How long it may take on average until an order is written down; and how many are let in whatever it takes.
 const TARGET: Duration = Duration::from_millis(100);
-const LEAST: usize = 32;
+const LEAST: usize = 16;
 
 /// Lets orders in.
 #[derive(Debug, Clone)]
