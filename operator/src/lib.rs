@@ -13,6 +13,7 @@ mod facts;
 mod failure;
 mod flags;
 mod leader;
+mod ours;
 mod queue;
 mod reconcile;
 mod run;
