@@ -25,3 +25,4 @@ pub use check::check;
 pub use flags::Flags;
 pub use leader::Lease;
 pub use run::{Settings, run};
+pub use sample::Sampling;

@@ -210,7 +210,7 @@ fn at_rest(world: &mut World) {
     assert_eq!((plan.scale, plan.delete, plan.events, plan.again), (vec![], vec![], vec![], None));
     for standing in &plan.status {
         let ready = standing.conditions.iter().find(|said| said.kind == "Ready").unwrap();
-        assert!(ready.is, "{}: {ready:?}", standing.of);
+        assert!(ready.is.holds(), "{}: {ready:?}", standing.of);
     }
     assert!(
         cluster.everything() == before,
