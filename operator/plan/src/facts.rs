@@ -82,8 +82,10 @@ pub struct Deployment {
     pub updated: i32,
     /// Of those, the ones that are ready: the lesser of what its status and the pods themselves say, as either may lag.
     pub ready: i32,
-    /// Pods whose process runs, ready or not, without those that end: they may hold connections.
+    /// Pods whose process runs, ready or not, without those that end.
     pub running: i32,
+    /// Of those, the ones that have been ready since their process began: only they may hold connections.
+    pub holding: i32,
     /// Pods that end, and may hold connections until they have.
     pub terminating: i32,
     /// Whether the deadline of its roll-out has passed (`ProgressDeadlineExceeded`).

@@ -134,6 +134,22 @@ fn crash(container: &ContainerStatus) -> Option<Wait> {
     Some(Wait { reason: "CrashLoopBackOff".to_owned(), message, pods: 1 })
 }
 
+/// Whether it has been ready since its process began: then somebody may be connected to it. So it is taken to be where that
+/// cannot be told.
+pub(super) fn may_hold(pod: &Pod) -> bool {
+    match life(pod) {
+        Life::Ready => true,
+        Life::Running => {
+            let running =
+                |of: &&ContainerStatus| of.state.as_ref().is_some_and(|state| state.running.is_some());
+            let mut running = containers(pod).iter().filter(running).peekable();
+            let known = running.peek().is_some() && is_not_ready_since(pod).is_some();
+            !known || running.any(|container| began(container).is_none() || was_ready_since(pod, container))
+        }
+        Life::Waiting | Life::Ending | Life::Over => false,
+    }
+}
+
 /// A pod of a resource, where it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place<'a> {
@@ -286,5 +302,22 @@ mod tests {
         assert_eq!(ready(&of), None);
         status["podIP"] = json!("");
         assert_eq!(ready(&pod(&status)), None);
+    }
+
+    #[test]
+    fn nobody_is_connected_to_a_pod_that_was_never_ready() {
+        let at = |minute: u32| format!("2026-01-01T00:{minute:02}:00Z");
+        let of = |ready: &str, since: u32| {
+            let mut status = container(&json!({"running": {"startedAt": at(10)}}), 0, &json!({}));
+            status["conditions"] =
+                json!([{"type": "Ready", "status": ready, "lastTransitionTime": at(since)}]);
+            pod(&status)
+        };
+        assert!(may_hold(&of("True", 11)));
+        assert!(may_hold(&of("False", 11)), "it has been ready before");
+        assert!(!may_hold(&of("False", 9)), "since before it began");
+        assert!(!may_hold(&pod(&json!({"phase": "Pending"}))));
+        assert!(may_hold(&pod(&json!({"phase": "Unknown"}))), "nothing is known of it");
+        assert!(may_hold(&pod(&container(&json!({"running": {}}), 0, &json!({})))), "nor of this one");
     }
 }

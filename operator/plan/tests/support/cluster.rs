@@ -225,6 +225,7 @@ impl Cluster {
             updated: of.status.updated,
             ready: of.status.ready,
             running: of.count(|pod| matches!(pod.state, State::Running | State::Ready)),
+            holding: of.count(|pod| pod.state == State::Ready),
             terminating: of.count(|pod| pod.state == State::Ending),
             overdue: self.late && of.status.ready < of.wanted,
             waits,
