@@ -19,7 +19,7 @@ pub use gateway::{
 pub use notifier::{Email, Notifier, NotifierSpec, Webhook};
 pub use pods::{Pods, SecretRef};
 pub use portal::{Portal, PortalSpec};
-pub use status::{READY, Status};
+pub use status::{DEGRADED, READY, Status};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The type of the condition that says whether the resource is as it is wished and serves.
 pub const READY: &str = "Ready";
 
+/// The type of the condition that says whether its pods do without something that they need, such as a broker.
+pub const DEGRADED: &str = "Degraded";
+
 /// How a resource stands.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -205,11 +205,19 @@ async fn a_start_waits_for_what_is_away_and_says_so_and_a_broker_that_goes_leave
         })
         .await?;
     }
+    // A portal waits for no broker: it may not have joined this one yet, and says why it cannot.
+    eventually("the portal says so, too", || async {
+        let (code, said) = services.portals[0].readiness().await?;
+        ensure!(code == 200, "the portal is not ready any more: {said}");
+        Ok(said.starts_with("ok\ndegraded: bus: ").then_some(()))
+    })
+    .await?;
     for n in 2..=4 {
         report(&device, n).await?;
     }
     let _between = Relay::start(broker, address(&amqp)?).await?;
-    for service in [&services.cores[0], &services.gateways[0], &services.notifiers[0]] {
+    let all = [&services.cores[0], &services.gateways[0], &services.notifiers[0], &services.portals[0]];
+    for service in all {
         eventually("it has its broker again", || async {
             Ok((service.readiness().await? == (200, "ok\n".to_owned())).then_some(()))
         })

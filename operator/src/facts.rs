@@ -4,7 +4,6 @@ mod deployments;
 mod pods;
 mod services;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,9 +16,10 @@ use stoker_crds::{CoreShard, GROUP, Gateway, Notifier, Portal};
 use stoker_plan::{self as plan, Facts, Id, Kind, Operator, Wanted};
 
 use crate::certificates;
+use crate::sample::Samples;
 use crate::watch::{Guarded, Stores};
 
-pub(crate) use pods::gateways;
+pub(crate) use pods::{gateways, ready};
 
 /// All that is seen of a namespace, at one moment.
 #[derive(Debug, Clone, Default)]
@@ -90,13 +90,8 @@ impl Snapshot {
         if unreadable.is_empty() { Ok(wanted) } else { Err(unreadable) }
     }
 
-    /// What there is at `now`. `connections` are those of the Gateways, by name.
-    pub(crate) fn facts(
-        &self,
-        operator: &Operator,
-        connections: BTreeMap<String, i64>,
-        now: Timestamp,
-    ) -> Facts {
+    /// What there is at `now`. `samples` are what pods have said.
+    pub(crate) fn facts(&self, operator: &Operator, samples: &Samples, now: Timestamp) -> Facts {
         Facts {
             operator: operator.clone(),
             certificates: certificates::seen(self.secrets.iter().map(|secret| &**secret)),
@@ -105,7 +100,8 @@ impl Snapshot {
             deployments: deployments::facts(&self.deployments, &self.pods),
             config_maps: self.config_maps.iter().map(|map| config_map(&map.metadata)).collect(),
             addresses: self.services.iter().filter_map(|service| services::address(service)).collect(),
-            connections,
+            connections: samples.connections.of(&self.namespace),
+            degraded: samples.degraded.of(&self.namespace),
             service_monitors: self.service_monitors,
             behind: self.behind,
         }

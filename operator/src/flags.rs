@@ -5,7 +5,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 use kube::{Client, Config};
 use stoker_telemetry::OtlpConfig;
 
-use crate::{Lease, Settings};
+use crate::{Lease, Sampling, Settings};
 
 /// How long a connection to the API server may take to be made.
 const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -132,6 +132,7 @@ impl Flags {
             instance,
             lease,
             service_monitors: self.service_monitors == Monitors::Auto,
+            sampling: Sampling::default(),
         })
     }
 }

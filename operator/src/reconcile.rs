@@ -1,6 +1,5 @@
 //! Looks at namespaces: what is seen of one, what is to be done about it, and doing it. Several at once, each by one.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,8 +101,7 @@ impl Reconciler {
         }
         let (carried, again) = match snapshot.wanted() {
             Ok(wanted) => {
-                let connections: BTreeMap<String, i64> = self.samples.of(namespace);
-                let facts = snapshot.facts(&self.operator, connections, Timestamp::now());
+                let facts = snapshot.facts(&self.operator, &self.samples, Timestamp::now());
                 self.stats.certificates(namespace, facts.certificates.first_end());
                 let plan = stoker_plan::plan(&wanted, &facts);
                 let again = [plan.again, plan.certificates.again].into_iter().flatten().min();

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use kube::Client;
 use stoker_plan::Operator;
 use stoker_telemetry::{Health, PrivatePort, Supervisor, TaskDied};
@@ -16,7 +16,7 @@ use crate::act::Actor;
 use crate::leader::{Leading, Lease, lead};
 use crate::queue::Queue;
 use crate::reconcile::Reconciler;
-use crate::sample::{Samples, sample};
+use crate::sample::{Asker, Samples, Sampling, count, listen};
 use crate::stats::{Stats, registry};
 use crate::watch::{Around, Scope, Stores};
 
@@ -36,6 +36,8 @@ pub struct Settings {
     pub lease: Option<Lease>,
     /// Whether it is looked for `ServiceMonitor`.
     pub service_monitors: bool,
+    /// How pods are asked.
+    pub sampling: Sampling,
 }
 
 /// Runs until `shutdown` or until a task dies. `private` is where health and metrics are shown.
@@ -86,15 +88,27 @@ pub async fn run(
     let scope = Scope { namespace: settings.namespace, monitors: settings.service_monitors };
     let stores = Stores::begin(&scope, &around, &mut front);
     let samples = Samples::default();
-    let sampling = sample(
-        samples.clone(),
+    let asker = Asker::new(settings.sampling.port).context("failed to make a client of pods")?;
+    let counting = count(
+        asker.clone(),
+        samples.connections.clone(),
         stores.clone(),
         Arc::clone(&queue),
         leading.clone(),
         Arc::clone(&stats),
         shutdown.clone(),
     );
-    front.run("connections", sampling);
+    front.run("connections", counting);
+    let listening = listen(
+        (asker, settings.sampling.every),
+        samples.degraded.clone(),
+        stores.clone(),
+        Arc::clone(&queue),
+        leading.clone(),
+        Arc::clone(&stats),
+        shutdown.clone(),
+    );
+    front.run("degraded", listening);
     let actor = Actor::new(client, stores.clone(), leading.clone(), Arc::clone(&stats), &settings.instance);
     let operator = Operator { image: settings.image, version: env!("CARGO_PKG_VERSION").to_owned() };
     let reconciler = Reconciler { operator, stores, actor, queue, leading, samples, stats };

@@ -1,194 +1,135 @@
-//! How many connections Gateways hold: their pods are asked now and then, on their private port. That is no call to the
-//! API server; only a number that is far off from the one in the status leads to one.
+//! What pods say of themselves: they are asked now and then, on their private port, where the watch says that they are.
+//! That is no call to the API server; only what is off from what the status says leads to one.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod connections;
+mod degraded;
+
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
-use parking_lot::Mutex;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use reqwest::redirect::Policy;
 
-use crate::facts::gateways;
-use crate::leader::Leading;
-use crate::queue::Queue;
-use crate::stats::Stats;
-use crate::watch::Stores;
+pub(crate) use connections::{Connections, count};
+pub(crate) use degraded::{Degradations, listen};
 
-/// How often.
-const EVERY: Duration = Duration::from_secs(30);
 /// A pod that takes longer does not say it.
 const WITHIN: Duration = Duration::from_secs(2);
 /// Pods that are asked at the same time.
-const AT_ONCE: usize = 16;
-/// The metrics of a gateway are a tenth of that.
-const BODY_MOST: usize = 1 << 20;
-/// The private port of all pods.
-const PORT: u16 = 9090;
-/// By transport: those of all together are what it holds.
-const METRIC: &str = "stoker_gateway_connections{";
+const AT_ONCE: usize = 32;
 
-/// A Gateway: its namespace and its name.
-type Key = (String, String);
+/// How pods are asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Sampling {
+    /// Their private port.
+    pub port: u16,
+    /// How often they are asked what they do without.
+    pub every: Duration,
+}
 
-/// What was counted last.
+impl Default for Sampling {
+    /// As the operator makes pods, and a few times in a minute: a minute without a broker is to be seen.
+    fn default() -> Self {
+        Self { port: 9090, every: Duration::from_secs(10) }
+    }
+}
+
+/// All that was said last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Samples(Arc<Mutex<BTreeMap<Key, i64>>>);
-
-impl Samples {
-    /// Of the Gateways of a namespace, by name.
-    pub(crate) fn of(&self, namespace: &str) -> BTreeMap<String, i64> {
-        let all = self.0.lock();
-        let ours = all.iter().filter(|((of, _), _)| of == namespace);
-        ours.map(|((_, name), connections)| (name.clone(), *connections)).collect()
-    }
-
-    /// Takes over what was counted now: none of a Gateway one of whose pods did not say. Returns where something has
-    /// changed.
-    fn replace(&self, counted: BTreeMap<Key, Option<i64>>) -> Vec<String> {
-        let mut all = self.0.lock();
-        let mut changed = Vec::new();
-        let now: BTreeMap<Key, i64> = counted
-            .into_iter()
-            .filter_map(|(key, count)| {
-                let before = all.get(&key).copied();
-                let now = count.or(before)?;
-                if before != Some(now) {
-                    changed.push(key.0.clone());
-                }
-                Some((key, now))
-            })
-            .collect();
-        *all = now;
-        changed.dedup();
-        changed
-    }
+pub(crate) struct Samples {
+    pub(crate) connections: Connections,
+    pub(crate) degraded: Degradations,
 }
 
-/// Asks while this process leads, until it is told to end.
-pub(crate) async fn sample(
-    samples: Samples,
-    stores: Stores,
-    queue: Arc<Queue>,
-    leading: Leading,
-    stats: Arc<Stats>,
-    shutdown: CancellationToken,
-) -> Result<(), reqwest::Error> {
-    let client = reqwest::Client::builder().timeout(WITHIN).no_proxy().build()?;
-    let mut every = interval(EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = every.tick() => {}
-        }
-        if !leading.holds() {
-            continue;
-        }
-        let counted = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            counted = count(&client, &stores, &stats) => counted,
-        };
-        for namespace in samples.replace(counted) {
-            queue.touch(&namespace, false);
-        }
-    }
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    client: reqwest::Client,
+    port: u16,
 }
 
-async fn count(client: &reqwest::Client, stores: &Stores, stats: &Stats) -> BTreeMap<Key, Option<i64>> {
-    let resources = stores.gateways.all();
-    let mut counted: BTreeMap<Key, Option<i64>> = resources
-        .iter()
-        .map(|of| {
-            let meta = kube::Resource::meta(&**of);
-            ((meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()), Some(0))
-        })
-        .collect();
-    let pods: Vec<(Key, String)> = stores
-        .pods
-        .all()
-        .iter()
-        .filter_map(|pod| {
-            let (name, address) = gateways(pod)?;
-            Some(((pod.metadata.namespace.clone()?, name.to_owned()), address.to_owned()))
-        })
-        .filter(|(key, _)| counted.contains_key(key))
-        .collect();
-    let answers = stream::iter(pods)
-        .map(|(key, address)| async move { (key, ask(client, &address).await) })
-        .buffer_unordered(AT_ONCE);
-    let answers: Vec<(Key, Result<i64, String>)> = answers.collect().await;
-    for (key, answer) in answers {
-        let Some(sum) = counted.get_mut(&key) else { continue };
-        match answer {
-            Ok(connections) => *sum = sum.map(|sum| sum.saturating_add(connections)),
-            Err(why) => {
-                stats.sample_failed();
-                tracing::debug!(
-                    namespace = key.0,
-                    gateway = key.1,
-                    why,
-                    "a pod does not say its connections"
-                );
-                *sum = None;
+impl Asker {
+    /// # Errors
+    /// A client cannot be made.
+    pub(crate) fn new(port: u16) -> Result<Self, reqwest::Error> {
+        // A pod speaks for itself and sends nobody elsewhere.
+        let client =
+            reqwest::Client::builder().timeout(WITHIN).no_proxy().redirect(Policy::none()).build()?;
+        Ok(Self { client, port })
+    }
+
+    /// What the pod at `address` answers to `path`: its code, and a body of at most so many bytes.
+    async fn ask(&self, address: &str, path: &str, most: usize) -> Result<(u16, String), String> {
+        // IPv6 stands in brackets.
+        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let said = |error: reqwest::Error| stoker_telemetry::chain(&error);
+        let mut answer =
+            self.client.get(format!("http://{host}:{}{path}", self.port)).send().await.map_err(said)?;
+        let code = answer.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(said)? {
+            if body.len() + part.len() > most {
+                return Err(format!("more than {most} bytes"));
             }
+            body.extend_from_slice(&part);
         }
+        Ok((code, String::from_utf8_lossy(&body).into_owned()))
     }
-    counted
-}
-
-async fn ask(client: &reqwest::Client, address: &str) -> Result<i64, String> {
-    // IPv6 stands in brackets.
-    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let answer = client.get(format!("http://{host}:{PORT}/metrics")).send().await;
-    let mut answer = answer
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(|error| stoker_telemetry::chain(&error))?;
-    let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(|error| stoker_telemetry::chain(&error))? {
-        body.extend_from_slice(&part);
-        if body.len() > BODY_MOST {
-            return Err(format!("more than {BODY_MOST} bytes"));
-        }
-    }
-    connections(&String::from_utf8_lossy(&body)).ok_or_else(|| "no connections among its metrics".to_owned())
-}
-
-/// The sum of all transports.
-fn connections(metrics: &str) -> Option<i64> {
-    let lines = metrics.lines().filter(|line| line.starts_with(METRIC));
-    let mut numbers = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<i64>().ok()).peekable();
-    numbers.peek()?;
-    Some(numbers.sum())
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
 
-    #[test]
-    fn connections_of_all_transports_are_added() {
-        let metrics = "# TYPE stoker_gateway_connections gauge\n\
-            stoker_gateway_connections{transport=\"mqtt\"} 40\n\
-            stoker_gateway_connections{transport=\"mqtts\"} 2\n\
-            stoker_gateway_connections_taken_total 99\n";
-        assert_eq!(connections(metrics), Some(42));
-        assert_eq!(connections("stoker_gateway_connections_taken_total 99\n"), None);
+    /// Answers each connection so, and ends it; keeps it when there is no answer. The port.
+    async fn answers(answer: Option<String>) -> u16 {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut asked = [0; 1024];
+                let _ = connection.read(&mut asked).await;
+                match &answer {
+                    // Whoever asks may have gone at the first byte too many.
+                    Some(answer) => drop(connection.write_all(answer.as_bytes()).await),
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        port
     }
 
-    #[test]
-    fn a_gateway_that_was_not_heard_of_keeps_its_number() {
-        let samples = Samples::default();
-        let key = |name: &str| ("a".to_owned(), name.to_owned());
-        assert_eq!(samples.replace([(key("x"), Some(7)), (key("y"), None)].into()), ["a"]);
-        assert_eq!(samples.of("a"), [("x".to_owned(), 7)].into());
-        assert!(samples.replace([(key("x"), None), (key("y"), None)].into()).is_empty());
-        assert_eq!(samples.of("a"), [("x".to_owned(), 7)].into());
-        assert_eq!(samples.replace([(key("x"), Some(8))].into()), ["a"]);
-        assert!(samples.of("b").is_empty());
-        assert!(samples.replace(BTreeMap::new()).is_empty());
-        assert!(samples.of("a").is_empty(), "it is gone");
+    async fn ask(answer: Option<&str>, most: usize) -> Result<(u16, String), String> {
+        let port = answers(answer.map(str::to_owned)).await;
+        Asker::new(port).unwrap().ask("127.0.0.1", "/readyz", most).await
+    }
+
+    fn http(code: u16, body: &str) -> String {
+        format!("HTTP/1.1 {code} said\r\nconnection: close\r\nlocation: http://127.0.0.1:1/\r\n\r\n{body}")
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_taken_as_it_is_up_to_a_bound() {
+        let degraded = "ok\ndegraded: bus: away\n";
+        assert_eq!(ask(Some(&http(200, degraded)), 100).await, Ok((200, degraded.to_owned())));
+        assert_eq!(ask(Some(&http(503, "slots: none")), 100).await, Ok((503, "slots: none".to_owned())));
+        assert_eq!(ask(Some(&http(302, "")), 100).await, Ok((302, String::new())), "it leads nowhere");
+        let long = http(200, &"x".repeat(1_000_000));
+        assert_eq!(ask(Some(&long), 100).await, Err("more than 100 bytes".to_owned()));
+        assert!(ask(Some("nonsense\r\n\r\n"), 100).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_or_is_not_there_is_not_waited_for() {
+        let silent = ask(None, 100).await.unwrap_err();
+        assert!(silent.contains("timed out"), "{silent}");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        assert!(Asker::new(port).unwrap().ask("127.0.0.1", "/readyz", 100).await.is_err());
+        assert!(Asker::new(port).unwrap().ask("::1", "/readyz", 100).await.is_err());
     }
 }

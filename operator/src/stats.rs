@@ -192,7 +192,7 @@ impl Collector for Shown {
         )?;
         to.counter(
             "operator_samples_failed",
-            "Gateways that did not say how many connections they hold",
+            "Questions to pods, of their connections and of what they do without, that were not answered",
             number(&stats.samples_failed),
         )
     }

@@ -22,7 +22,7 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Health, revisions, sessions, slots, and how long certificates are valid, of each resource
+    /// Health and what pods do without, revisions, sessions, slots, and how long certificates are valid, of each resource
     Status(Status),
 }
 

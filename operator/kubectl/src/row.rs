@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
-use stoker_crds::{CoreShard, Gateway, Notifier, Portal, READY, SlotRange, Status};
+use stoker_crds::{CoreShard, DEGRADED, Gateway, Notifier, Portal, READY, SlotRange, Status};
 use stoker_plan::certificates::certificate_secret;
 use stoker_plan::{Kind, REVISION, SLOTS_IN_EFFECT};
 
@@ -21,6 +21,9 @@ pub(crate) struct Row {
     pub(crate) health: String,
     /// What is the matter and what to do; nothing when it is ready.
     pub(crate) message: String,
+    /// What its pods do without while it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) degraded: Option<Degraded>,
     pub(crate) ready: i32,
     pub(crate) replicas: i32,
     pub(crate) revisions: Vec<Revision>,
@@ -31,6 +34,17 @@ pub(crate) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slots: Option<Slots>,
     pub(crate) certificates: Vec<Certificate>,
+}
+
+/// Something that pods do without, such as a broker that is away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Degraded {
+    /// In one word.
+    pub(crate) reason: String,
+    /// For people.
+    pub(crate) message: String,
+    /// RFC 3339
+    pub(crate) since: String,
 }
 
 /// A revision of which there are pods, or are to be.
@@ -99,6 +113,7 @@ pub(crate) fn rows(found: &Found, certificates: &BTreeMap<(String, String), Cert
             name: meta.name.clone().unwrap_or_default(),
             health,
             message,
+            degraded: degraded(meta, status),
             ready: status.map_or(0, |status| status.ready_replicas),
             replicas,
             revisions: revisions(meta, &found.deployments),
@@ -159,6 +174,17 @@ fn health(meta: &ObjectMeta, status: Option<&Status>) -> (String, String) {
     } else {
         (ready.reason.clone(), ready.message.clone())
     }
+}
+
+/// What its pods do without, if that is so and somebody goes on looking.
+fn degraded(meta: &ObjectMeta, status: Option<&Status>) -> Option<Degraded> {
+    let said = status?.conditions.iter().find(|said| said.type_ == DEGRADED && said.status == "True")?;
+    let current = meta.deletion_timestamp.is_none() && said.observed_generation == meta.generation;
+    current.then(|| Degraded {
+        reason: said.reason.clone(),
+        message: said.message.clone(),
+        since: said.last_transition_time.0.to_string(),
+    })
 }
 
 fn owned<'a>(meta: &'a ObjectMeta, all: &'a [Deployment]) -> impl Iterator<Item = &'a Deployment> {
@@ -236,9 +262,15 @@ pub(crate) mod tests {
         let core = json!({"slots": {"first": 0, "last": 127}, "bus": {"secretName": "bus"},
             "cassandra": {"contactPoints": ["c"], "keyspace": "k", "datacenter": "d"}});
         let notifier = json!({"bus": {"secretName": "bus"}});
+        let mut gateway_status = said("True", "AsWished", 2);
+        gateway_status["conditions"].as_array_mut().unwrap().push(
+            json!({"type": "Degraded", "status": "True",
+            "reason": "BusAway", "message": "2 of 2 pods do without RabbitMQ", "observedGeneration": 2,
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}),
+        );
         Found {
             core_shards: vec![object("main", &core, &said("False", "SlotsMissing", 2))],
-            gateways: vec![object("edge", &gateway, &said("True", "AsWished", 2))],
+            gateways: vec![object("edge", &gateway, &gateway_status)],
             notifiers: vec![
                 object("people", &notifier, &said("True", "AsWished", 1)),
                 object("new", &notifier, &Value::Null),
@@ -267,6 +299,9 @@ pub(crate) mod tests {
         assert_eq!(main.slots.as_ref(), Some(&slots));
         assert_eq!((edge.health.as_str(), edge.message.as_str(), edge.sessions), ("Ready", "", Some(40)));
         assert_eq!((&edge.certificates[..], main.certificates.len()), (&[own, certificate][..], 0));
+        let degraded = edge.degraded.as_ref().unwrap();
+        assert_eq!((degraded.reason.as_str(), degraded.since.as_str()), ("BusAway", "2026-01-01T00:00:00Z"));
+        assert_eq!(main.degraded, None);
         let revisions: Vec<_> = edge.revisions.iter().map(|of| (of.revision.as_str(), of.ready)).collect();
         assert_eq!(revisions, [("new", 2), ("old", 1)]);
         assert_eq!((people.health.as_str(), new.health.as_str()), ("Unseen", "Unseen"));

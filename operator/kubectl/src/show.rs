@@ -25,7 +25,7 @@ fn table(rows: &[Row], all_namespaces: bool) -> String {
         let cells = [
             row.kind.to_owned(),
             row.name.clone(),
-            row.health.clone(),
+            health(row),
             format!("{}/{}", row.ready, row.replicas),
             revisions(row),
             row.sessions.map_or_else(dash, |sessions| sessions.to_string()),
@@ -46,6 +46,9 @@ fn table(rows: &[Row], all_namespaces: bool) -> String {
         if !row.message.is_empty() {
             said.push(format!("{about}: {}", row.message));
         }
+        if let Some(degraded) = &row.degraded {
+            said.push(format!("{about}: since {}: {}", degraded.since, degraded.message));
+        }
         for of in &row.certificates {
             if let Some(problem) = &of.problem {
                 said.push(format!("{about}: Secret {} {problem}", of.secret));
@@ -56,6 +59,14 @@ fn table(rows: &[Row], all_namespaces: bool) -> String {
         text = format!("{text}\n{}\n", said.join("\n"));
     }
     text
+}
+
+/// What it does without stands beside it.
+fn health(row: &Row) -> String {
+    match &row.degraded {
+        Some(degraded) => format!("{}, {}", row.health, degraded.reason),
+        None => row.health.clone(),
+    }
 }
 
 fn dash() -> String {
@@ -117,8 +128,10 @@ mod tests {
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0][..3], ["KIND", "NAME", "HEALTH"]);
         assert_eq!(lines[1].join(" "), "CoreShard main SlotsMissing 1/2 core - 0-255 (wished 0-127) -");
-        assert_eq!(lines[2].join(" "), "Gateway edge Ready 1/2 new (beside old) 40 - tls: ?");
+        assert_eq!(lines[2].join(" "), "Gateway edge Ready, BusAway 1/2 new (beside old) 40 - tls: ?");
         assert!(text.contains("\nCoreShard main: words\n"), "{text}");
+        let since = "\nGateway edge: since 2026-01-01T00:00:00Z: 2 of 2 pods do without RabbitMQ\n";
+        assert!(text.contains(since), "{text}");
         assert!(text.contains("\nGateway edge: Secret tls does not exist\n"), "{text}");
         assert!(shown(&all(), Output::Table, true).starts_with("NAMESPACE"));
         assert_eq!(shown(&[], Output::Table, true), "");
@@ -129,6 +142,8 @@ mod tests {
         let text = shown(&all(), Output::Json, false);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["items"][1]["sessions"], 40);
+        assert_eq!(value["items"][1]["degraded"]["reason"], "BusAway");
+        assert_eq!(value["items"][0].get("degraded"), None);
         assert_eq!(value["items"][0]["slots"]["in_effect"], "0-255");
         assert_eq!(shown(&[], Output::Json, false).split_whitespace().collect::<String>(), "{\"items\":[]}");
     }

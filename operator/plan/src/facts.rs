@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use stoker_crds::SlotRange;
 
 use crate::certificates::Certificates;
-use crate::wanted::Id;
+use crate::degraded::Verdict;
+use crate::wanted::{Id, Kind};
 
 /// What was seen of a namespace, at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Facts {
     pub addresses: BTreeMap<String, String>,
     /// Connections that the pods of Gateways hold, by name, as they were counted last.
     pub connections: BTreeMap<String, i64>,
+    /// What the ready pods of resources do without, by kind and name; none of those of which it is not known yet.
+    pub degraded: BTreeMap<(Kind, String), Verdict>,
     /// Whether the cluster knows `ServiceMonitor` of `monitoring.coreos.com/v1`.
     pub service_monitors: bool,
     /// Something may have happened that is not seen here: nothing is taken away on the strength of it.
@@ -79,8 +82,10 @@ pub struct Deployment {
     pub updated: i32,
     /// Of those, the ones that are ready: the lesser of what its status and the pods themselves say, as either may lag.
     pub ready: i32,
-    /// Pods whose process runs, ready or not, without those that end: they may hold connections.
+    /// Pods whose process runs, ready or not, without those that end.
     pub running: i32,
+    /// Of those, the ones that have been ready since their process began: only they may hold connections.
+    pub holding: i32,
     /// Pods that end, and may hold connections until they have.
     pub terminating: i32,
     /// Whether the deadline of its roll-out has passed (`ProgressDeadlineExceeded`).

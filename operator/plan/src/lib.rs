@@ -5,6 +5,7 @@
 
 pub mod certificates;
 mod check;
+pub mod degraded;
 mod facts;
 mod make;
 mod names;
@@ -18,7 +19,7 @@ mod wanted;
 pub use facts::{ConfigMap, Deployment, Facts, Operator, Secret, Wait};
 pub use names::MANAGED_BY;
 pub use object::{Object, ServiceMonitor};
-pub use plan::{Deletable, Delete, Event, Plan, Said, Scale, Standing};
+pub use plan::{Deletable, Delete, Event, Is, Plan, Said, Scale, Standing};
 pub use wanted::{Id, Kind, Wanted};
 
 /// Who applies, for server-side apply; also what [`MANAGED_BY`] says.

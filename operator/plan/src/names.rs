@@ -76,13 +76,8 @@ pub(crate) fn shared_meta(shards: &[&Resource<'_>], namespace: &str, facts: &Fac
     let mut all = pods_of(Kind::CoreShard);
     all.extend(labels([(NAME, STOKER), (MANAGED_BY, crate::FIELD_MANAGER)]));
     all.insert(VERSION.to_owned(), label_value(&facts.operator.version));
-    let owners = shards.iter().map(|shard| {
-        // Only one may be the controller; here it goes when the last of them does.
-        let mut owner = shard.owner();
-        owner.controller = None;
-        owner.block_owner_deletion = None;
-        owner
-    });
+    // Only one may be the controller; here it goes when the last of them does.
+    let owners = shards.iter().map(|shard| shard.id.reference());
     ObjectMeta {
         name: Some(CORES.to_owned()),
         namespace: Some(namespace.to_owned()),

@@ -91,11 +91,49 @@ pub struct Said {
     /// Such as `Ready`.
     pub kind: &'static str,
     /// Whether it is so.
-    pub is: bool,
+    pub is: Is,
     /// One word for programs.
     pub reason: &'static str,
     /// What is the matter and what to do, for people.
     pub message: String,
+}
+
+/// Whether something is so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Is {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Is {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Yes, Self::No, Self::Unknown];
+
+    /// As it stands in a condition.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "True",
+            Self::No => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+
+    /// Whether it is known to be so.
+    #[must_use]
+    pub fn holds(self) -> bool {
+        self == Self::Yes
+    }
+}
+
+impl From<bool> for Is {
+    fn from(is: bool) -> Self {
+        if is { Self::Yes } else { Self::No }
+    }
 }
 
 impl Standing {
@@ -103,7 +141,7 @@ impl Standing {
     #[must_use]
     pub fn status(&self, before: Option<&Status>, now: &Time) -> Status {
         let conditions = self.conditions.iter().map(|said| {
-            let status = if said.is { "True" } else { "False" };
+            let status = said.is.as_str();
             let since = before
                 .and_then(|before| before.conditions.iter().find(|old| old.type_ == said.kind))
                 .filter(|old| old.status == status)

@@ -79,6 +79,21 @@ pub struct Id {
     pub uid: String,
 }
 
+impl Id {
+    /// It among the owners of an object. Several may own one, of which at most one controls it: this one does not.
+    #[must_use]
+    pub fn reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: format!("{GROUP}/{VERSION}"),
+            kind: self.kind.name().to_owned(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            controller: None,
+            block_owner_deletion: None,
+        }
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
@@ -117,15 +132,9 @@ impl Resource<'_> {
         format!("{}-{}", self.id.name, self.id.kind.component())
     }
 
+    /// It as the one that controls an object, which goes with it.
     pub(crate) fn owner(&self) -> OwnerReference {
-        OwnerReference {
-            api_version: format!("{GROUP}/{VERSION}"),
-            kind: self.id.kind.name().to_owned(),
-            name: self.id.name.clone(),
-            uid: self.id.uid.clone(),
-            controller: Some(true),
-            block_owner_deletion: Some(true),
-        }
+        OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..self.id.reference() }
     }
 }
 

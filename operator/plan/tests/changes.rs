@@ -134,7 +134,7 @@ fn seen(cluster: &Cluster) -> (Vec<String>, Facts) {
 fn accepted(cluster: &Cluster) -> bool {
     let status = cluster.plan().status;
     let mut all = status.iter().flat_map(|standing| &standing.conditions);
-    all.all(|said| !matches!(said.kind, "Accepted" | "Ready") || said.is)
+    all.all(|said| !matches!(said.kind, "Accepted" | "Ready") || said.is.holds())
 }
 
 #[test]

@@ -114,7 +114,7 @@ proptest! {
         let plan = cluster.reconcile();
         for standing in &plan.status {
             let in_effect = standing.conditions.iter().find(|said| said.kind == "SlotsInEffect").unwrap();
-            prop_assert!(in_effect.is, "{}: {in_effect:?}", standing.of);
+            prop_assert!(in_effect.is.holds(), "{}: {in_effect:?}", standing.of);
         }
         let given = plan.apply.iter().filter_map(|object| object.meta().annotations.as_ref()?.get("stoker.dev/slots"));
         prop_assert_eq!(given.collect::<Vec<_>>(), ["64-127", "128-255", "0-63"]);

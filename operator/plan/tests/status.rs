@@ -9,7 +9,12 @@ fn standing(is: bool, message: &str) -> Standing {
     Standing {
         of: Id { kind: Kind::Portal, name: "console".to_owned(), uid: "1".to_owned() },
         observed_generation: Some(7),
-        conditions: vec![Said { kind: "Ready", is, reason: "AsWished", message: message.to_owned() }],
+        conditions: vec![Said {
+            kind: "Ready",
+            is: is.into(),
+            reason: "AsWished",
+            message: message.to_owned(),
+        }],
         replicas: 2,
         ready_replicas: 1,
         selector: "a=b".to_owned(),

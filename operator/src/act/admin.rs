@@ -4,15 +4,14 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::Resource;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
-use stoker_crds::Portal;
-use stoker_plan::{ADMIN_SECRET, FIELD_MANAGER, Kind, MANAGED_BY, Plan};
+use stoker_plan::{ADMIN_SECRET, FIELD_MANAGER, Id, Kind, MANAGED_BY, Plan};
 
 use super::{Actor, Course};
 use crate::facts::Snapshot;
 use crate::failure::Failure;
+use crate::ours::owners_differ;
 use crate::stats::Verb;
 
 const KEY: &str = "token";
@@ -26,36 +25,10 @@ fn token() -> Result<String, getrandom::Error> {
     Ok(format!("stk_{}", URL_SAFE_NO_PAD.encode(random)))
 }
 
-/// The Portals that are there to stay.
-fn portals(snapshot: &Snapshot) -> impl Iterator<Item = &Portal> {
-    let all = snapshot.portals.iter().filter_map(|portal| portal.0.as_ref().ok());
-    all.filter(|portal| portal.metadata.deletion_timestamp.is_none())
-}
-
 /// All Portals own it, and none controls it.
-fn owners(snapshot: &Snapshot) -> Vec<OwnerReference> {
-    let mut owners: Vec<OwnerReference> = portals(snapshot)
-        .filter_map(|portal| portal.controller_owner_ref(&()))
-        .map(|owner| OwnerReference { controller: None, block_owner_deletion: None, ..owner })
-        .collect();
-    owners.sort_by(|a, b| a.uid.cmp(&b.uid));
-    owners
-}
-
-fn is_ours(secret: &Secret) -> bool {
-    let labels = secret.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == FIELD_MANAGER)
-}
-
-/// The owners that it lacks, or has too many; none when it is as it is to be, or another's.
-fn owners_differ(secret: &Secret, owners: &[OwnerReference]) -> bool {
-    let uids = |of: &[OwnerReference]| {
-        let mut uids: Vec<String> = of.iter().map(|owner| owner.uid.clone()).collect();
-        uids.sort();
-        uids
-    };
-    let there = secret.metadata.owner_references.as_deref().unwrap_or_default();
-    is_ours(secret) && !owners.is_empty() && uids(there) != uids(owners)
+fn owners(plan: &Plan) -> Vec<OwnerReference> {
+    let portals = plan.status.iter().map(|standing| &standing.of).filter(|of| of.kind == Kind::Portal);
+    portals.map(Id::reference).collect()
 }
 
 impl Actor {
@@ -68,12 +41,12 @@ impl Actor {
     ) -> Result<(), Failure> {
         let there =
             snapshot.secrets.iter().find(|secret| secret.metadata.name.as_deref() == Some(ADMIN_SECRET));
-        let owners = owners(snapshot);
+        let owners = owners(plan);
         let what = format!("keep Secret {ADMIN_SECRET}");
         let write = async {
             match there {
                 Some(there) if plan.admin_token => self.add_token(snapshot, there).await,
-                Some(there) if owners_differ(there, &owners) => {
+                Some(there) if owners_differ(&there.metadata, &owners) => {
                     let change = json!({"metadata": {"ownerReferences": owners}});
                     self.change(snapshot, there, change).await
                 }
@@ -154,21 +127,5 @@ mod tests {
         let one = token().unwrap();
         assert!(one.starts_with("stk_") && one.len() == 36, "{one}");
         assert_ne!(one, token().unwrap());
-    }
-
-    #[test]
-    fn its_owners_are_all_portals_unless_somebody_else_made_it() {
-        let owner = |uid: &str| OwnerReference { uid: uid.to_owned(), ..OwnerReference::default() };
-        let secret = |ours: bool, owners: &[OwnerReference]| {
-            let mut secret = Secret::default();
-            let by = if ours { FIELD_MANAGER } else { "Helm" };
-            secret.metadata.labels = Some([(MANAGED_BY.to_owned(), by.to_owned())].into());
-            secret.metadata.owner_references = Some(owners.to_vec());
-            secret
-        };
-        assert!(owners_differ(&secret(true, &[owner("1")]), &[owner("1"), owner("2")]));
-        assert!(!owners_differ(&secret(true, &[owner("2"), owner("1")]), &[owner("1"), owner("2")]));
-        assert!(!owners_differ(&secret(false, &[]), &[owner("1")]));
-        assert!(!owners_differ(&secret(true, &[owner("1")]), &[]), "then it goes with the last of them");
     }
 }

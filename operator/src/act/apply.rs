@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
-use stoker_plan::{FIELD_MANAGER, Id, MANAGED_BY, Object, Plan};
+use stoker_plan::{FIELD_MANAGER, Id, Object, Plan};
 
 use super::{Actor, Course, answered};
 use crate::facts::Snapshot;
 use crate::failure::Failure;
+use crate::ours::is_ours;
 use crate::stats::Verb;
 
 /// What was applied, by namespace, kind and name.
@@ -111,8 +112,7 @@ fn may_be_taken(wanted: &ObjectMeta, there: &ObjectMeta) -> Result<(), String> {
         ));
     }
     // What was deleted without what it owns leaves its objects to nobody.
-    let label = there.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
-    if label.is_some_and(|by| by == FIELD_MANAGER) {
+    if is_ours(there) {
         return Ok(());
     }
     Err("it is there, and was made by somebody else: delete it, or choose another name for the resource"

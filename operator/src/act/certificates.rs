@@ -5,7 +5,6 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
-use stoker_crds::{GROUP, VERSION};
 use stoker_plan::certificates::{
     AUTHORITY_SECRET, AuthorityChange, Renewal, ServiceChange, certificate_secret,
 };
@@ -15,6 +14,7 @@ use super::{Actor, Course, answered};
 use crate::certificates::{self, Change, Data};
 use crate::facts::Snapshot;
 use crate::failure::Failure;
+use crate::ours::{is_ours, owners_differ};
 use crate::stats::Verb;
 
 /// A Secret that is to be written, and whose it is.
@@ -48,32 +48,12 @@ impl<'a> Place<'a> {
 
     /// All own it, and none controls it: it goes with the last of them.
     fn references(&self) -> Vec<OwnerReference> {
-        let reference = |of: &&Id| OwnerReference {
-            api_version: format!("{GROUP}/{VERSION}"),
-            kind: of.kind.name().to_owned(),
-            name: of.name.clone(),
-            uid: of.uid.clone(),
-            controller: None,
-            block_owner_deletion: None,
-        };
-        self.owners.iter().map(reference).collect()
+        self.owners.iter().map(|of| of.reference()).collect()
     }
 
-    /// It is ours, and has not the owners that it should have.
     fn owners_differ(&self) -> bool {
-        let Some(there) = self.there.filter(|there| is_ours(&there.metadata)) else { return false };
-        let mut is: Vec<&str> =
-            there.metadata.owner_references.iter().flatten().map(|of| of.uid.as_str()).collect();
-        let mut should: Vec<&str> = self.owners.iter().map(|of| of.uid.as_str()).collect();
-        is.sort_unstable();
-        should.sort_unstable();
-        !should.is_empty() && is != should && there.metadata.deletion_timestamp.is_none()
+        self.there.is_some_and(|there| owners_differ(&there.metadata, &self.references()))
     }
-}
-
-fn is_ours(meta: &ObjectMeta) -> bool {
-    let by = meta.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
-    by.is_some_and(|by| by == FIELD_MANAGER)
 }
 
 impl Actor {

@@ -10,7 +10,7 @@ use kube::runtime::events::{Event as Published, EventType};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stoker_crds::{CoreShard, GROUP, Gateway, GatewayStatus, Notifier, Portal, READY, Status, VERSION};
-use stoker_plan::{Event, FIELD_MANAGER, Id, Kind, Plan, Said, Standing};
+use stoker_plan::{Event, FIELD_MANAGER, Id, Is, Kind, Plan, Said, Standing};
 
 use super::{Actor, Carried, Course, answered};
 use crate::facts::{Snapshot, Unreadable};
@@ -251,7 +251,7 @@ fn word(why: &Failure) -> &'static str {
 }
 
 fn is_ready(standing: &Standing) -> bool {
-    standing.conditions.iter().any(|said| said.kind == READY && said.is)
+    standing.conditions.iter().any(|said| said.kind == READY && said.is.holds())
 }
 
 /// As it stands when only that was not taken which nothing depends on: all goes on, and it is not as it is wished.
@@ -261,7 +261,7 @@ fn lacks(standing: &Standing, why: &Failure) -> Standing {
         "{why}; all else is there and goes on. Mend what the message names in the cluster; it is tried again"
     ));
     for said in standing.conditions.iter_mut().filter(|said| said.kind == READY) {
-        *said = Said { kind: said.kind, is: false, reason: word(why), message: message.clone() };
+        *said = Said { kind: said.kind, is: Is::No, reason: word(why), message: message.clone() };
     }
     standing
 }
@@ -274,7 +274,7 @@ fn refused(standing: &Standing, why: &Failure) -> Standing {
     let mut standing = standing.clone();
     for said in &mut standing.conditions {
         if said.kind == READY || said.kind == "Progressing" {
-            *said = Said { kind: said.kind, is: false, reason: word(why), message: message.clone() };
+            *said = Said { kind: said.kind, is: Is::No, reason: word(why), message: message.clone() };
         }
     }
     standing
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     fn standing(is: bool) -> Standing {
-        let said = |kind, reason| Said { kind, is, reason, message: "m".to_owned() };
+        let said = |kind, reason| Said { kind, is: is.into(), reason, message: "m".to_owned() };
         Standing {
             of: Id { kind: Kind::Gateway, name: "edge".to_owned(), uid: "1".to_owned() },
             observed_generation: Some(2),
@@ -327,7 +327,7 @@ mod tests {
         let reasons: Vec<_> = told.conditions.iter().map(|said| (said.kind, said.is, said.reason)).collect();
         assert_eq!(
             reasons,
-            [("Ready", false, REFUSED), ("Accepted", true, "Planned"), ("Progressing", false, REFUSED)]
+            [("Ready", Is::No, REFUSED), ("Accepted", Is::Yes, "Planned"), ("Progressing", Is::No, REFUSED)]
         );
         assert!(
             told.conditions[0].message.starts_with("failed to apply Deployment edge-1: exceeded quota; ")

@@ -4,15 +4,16 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use rcgen::{KeyPair, PublicKeyData};
 use sha2::{Digest, Sha256};
+use stoker_plan::Kind;
 use stoker_plan::certificates::{
     AUTHORITY_SECRET, Authorities, Authority, CORE_NAME, Certificates, Held, Kept, Leaf, certificate_secret,
 };
-use stoker_plan::{FIELD_MANAGER, Kind, MANAGED_BY};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::X509Certificate;
 
 use super::{Data, KINDS, key};
+use crate::ours::is_ours;
 
 /// A few certificates are some KiB: what is longer is none of ours.
 const BYTES_MOST: usize = 64 * 1024;
@@ -21,7 +22,7 @@ const CERTIFICATES_MOST: usize = 16;
 
 /// What is kept of a Secret of ours: its certificates, and of its keys the public half. None when it is another's.
 pub(crate) fn slimmed(secret: &Secret) -> Option<Data> {
-    if !super::is_one(secret.metadata.name.as_deref()?) || !is_ours(secret) {
+    if !super::is_one(secret.metadata.name.as_deref()?) || !is_ours(&secret.metadata) {
         return None;
     }
     let mut data = Data::new();
@@ -34,11 +35,6 @@ pub(crate) fn slimmed(secret: &Secret) -> Option<Data> {
         }
     }
     Some(data)
-}
-
-fn is_ours(secret: &Secret) -> bool {
-    let labels = secret.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == FIELD_MANAGER)
 }
 
 /// The key that belongs to a private one, as a certificate has it.
@@ -55,16 +51,16 @@ pub(crate) fn seen<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Certificate
     let there = secrets.filter(|secret| secret.metadata.deletion_timestamp.is_none());
     for secret in there {
         let name = secret.metadata.name.as_deref().unwrap_or_default();
-        let data = secret.data.as_ref().filter(|_| is_ours(secret));
+        let data = secret.data.as_ref().filter(|_| is_ours(&secret.metadata));
         if name == AUTHORITY_SECRET {
             all.authority = match data {
                 Some(data) => authorities(data).map_or_else(Kept::Broken, Kept::There),
-                None if is_ours(secret) => Kept::Broken("it is empty".to_owned()),
+                None if is_ours(&secret.metadata) => Kept::Broken("it is empty".to_owned()),
                 None => Kept::Foreign,
             };
         } else if let Some(kind) = KINDS.into_iter().find(|kind| certificate_secret(*kind) == name) {
             let empty = Data::new();
-            let ours = is_ours(secret).then(|| Kept::There(held(kind, data.unwrap_or(&empty))));
+            let ours = is_ours(&secret.metadata).then(|| Kept::There(held(kind, data.unwrap_or(&empty))));
             all.services.insert(kind, ours.unwrap_or(Kept::Foreign));
         }
     }

@@ -56,6 +56,7 @@ fn fact(deployment: &Deployment, of: &[&Pod]) -> plan::Deployment {
         updated: status.updated_replicas.unwrap_or(0),
         ready: status.ready_replicas.unwrap_or(0).min(count(&[Life::Ready])),
         running: count(&[Life::Running, Life::Ready]),
+        holding: number(of.iter().filter(|pod| pods::may_hold(pod)).count()),
         terminating: count(&[Life::Ending]),
         overdue: condition("Progressing").is_some_and(|said| {
             said.status == "False" && said.reason.as_deref() == Some("ProgressDeadlineExceeded")

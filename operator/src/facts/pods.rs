@@ -1,7 +1,10 @@
 //! What pods do, and what they wait for.
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
-use stoker_plan::Wait;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use stoker_plan::{Kind, Wait};
+
+use crate::certificates::KINDS;
 
 /// What each pod of ours is labelled with.
 const COMPONENT: &str = "app.kubernetes.io/component";
@@ -98,12 +101,18 @@ fn held_up(pod: &Pod, container: &ContainerStatus) -> Option<Wait> {
 
 /// Whether it has been ready since its process began: then it is another matter why it is not so now.
 fn was_ready_since(pod: &Pod, container: &ContainerStatus) -> bool {
-    let began = container.state.as_ref().and_then(|state| state.running.as_ref()?.started_at.as_ref());
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.and_then(|all| all.iter().find(|of| of.type_ == "Ready"));
-    let ended = ready.and_then(|ready| ready.last_transition_time.as_ref());
     // It ceases to be ready when the process ends, before that begins anew; or else while it runs.
-    began.zip(ended).is_some_and(|(began, ended)| ended.0 > began.0)
+    began(container).zip(is_not_ready_since(pod)).is_some_and(|(began, ended)| ended.0 > began.0)
+}
+
+fn began(container: &ContainerStatus) -> Option<&Time> {
+    container.state.as_ref()?.running.as_ref()?.started_at.as_ref()
+}
+
+/// Of one that is not ready: since when.
+fn is_not_ready_since(pod: &Pod) -> Option<&Time> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|of| of.type_ == "Ready")?.last_transition_time.as_ref()
 }
 
 fn told(reason: &str, message: Option<&str>) -> Wait {
@@ -125,17 +134,49 @@ fn crash(container: &ContainerStatus) -> Option<Wait> {
     Some(Wait { reason: "CrashLoopBackOff".to_owned(), message, pods: 1 })
 }
 
-/// Of a Gateway: its name, where its pod is, and whether it is to be asked.
-pub(crate) fn gateways(pod: &Pod) -> Option<(&str, &str)> {
+/// Whether it has been ready since its process began: then somebody may be connected to it. So it is taken to be where that
+/// cannot be told.
+pub(super) fn may_hold(pod: &Pod) -> bool {
+    match life(pod) {
+        Life::Ready => true,
+        Life::Running => {
+            let running =
+                |of: &&ContainerStatus| of.state.as_ref().is_some_and(|state| state.running.is_some());
+            let mut running = containers(pod).iter().filter(running).peekable();
+            let known = running.peek().is_some() && is_not_ready_since(pod).is_some();
+            !known || running.any(|container| began(container).is_none() || was_ready_since(pod, container))
+        }
+        Life::Waiting | Life::Ending | Life::Over => false,
+    }
+}
+
+/// A pod of a resource, where it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place<'a> {
+    /// Of its resource.
+    pub(crate) kind: Kind,
+    /// Of its resource.
+    pub(crate) name: &'a str,
+    pub(crate) address: &'a str,
+}
+
+fn place(pod: &Pod) -> Option<Place<'_>> {
     let labels = pod.metadata.labels.as_ref()?;
-    if labels.get(COMPONENT).map(String::as_str) != Some("gateway") {
-        return None;
-    }
-    if !matches!(life(pod), Life::Running | Life::Ready | Life::Ending) {
-        return None;
-    }
+    let component = labels.get(COMPONENT)?;
+    let kind = KINDS.into_iter().find(|kind| kind.component() == component)?;
     let address = pod.status.as_ref()?.pod_ip.as_deref().filter(|ip| !ip.is_empty())?;
-    Some((labels.get(INSTANCE)?, address))
+    Some(Place { kind, name: labels.get(INSTANCE)?, address })
+}
+
+/// One of a Gateway, if it may hold connections.
+pub(crate) fn gateways(pod: &Pod) -> Option<Place<'_>> {
+    let asked = matches!(life(pod), Life::Running | Life::Ready | Life::Ending);
+    place(pod).filter(|place| asked && place.kind == Kind::Gateway)
+}
+
+/// One of any kind, if it is ready.
+pub(crate) fn ready(pod: &Pod) -> Option<Place<'_>> {
+    place(pod).filter(|_| life(pod) == Life::Ready)
 }
 
 #[cfg(test)]
@@ -237,11 +278,46 @@ mod tests {
     #[test]
     fn gateways_that_hold_connections_are_asked_where_they_are() {
         let running = container(&json!({"running": {}}), 0, &json!({}));
-        assert_eq!(gateways(&pod(&running)), Some(("edge", "198.18.0.7")));
-        assert_eq!(gateways(&ending(&running)), Some(("edge", "198.18.0.7")), "until it has ended");
+        let edge = Place { kind: Kind::Gateway, name: "edge", address: "198.18.0.7" };
+        assert_eq!(gateways(&pod(&running)), Some(edge));
+        assert_eq!(gateways(&ending(&running)), Some(edge), "until it has ended");
         assert_eq!(gateways(&pod(&json!({"phase": "Pending"}))), None);
         let mut core = pod(&running);
         core.metadata.labels.as_mut().unwrap().insert(COMPONENT.to_owned(), "core".to_owned());
         assert_eq!(gateways(&core), None);
+    }
+
+    #[test]
+    fn ready_pods_of_all_kinds_are_asked_how_they_are() {
+        let mut status = container(&json!({"running": {}}), 0, &json!({}));
+        assert_eq!(ready(&pod(&status)), None);
+        status["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+        let mut of = pod(&status);
+        let edge = Place { kind: Kind::Gateway, name: "edge", address: "198.18.0.7" };
+        assert_eq!(ready(&of), Some(edge));
+        assert_eq!(ready(&ending(&status)), None);
+        of.metadata.labels.as_mut().unwrap().insert(COMPONENT.to_owned(), "core".to_owned());
+        assert_eq!(ready(&of), Some(Place { kind: Kind::CoreShard, ..edge }));
+        of.metadata.labels.as_mut().unwrap().insert(COMPONENT.to_owned(), "operator".to_owned());
+        assert_eq!(ready(&of), None);
+        status["podIP"] = json!("");
+        assert_eq!(ready(&pod(&status)), None);
+    }
+
+    #[test]
+    fn nobody_is_connected_to_a_pod_that_was_never_ready() {
+        let at = |minute: u32| format!("2026-01-01T00:{minute:02}:00Z");
+        let of = |ready: &str, since: u32| {
+            let mut status = container(&json!({"running": {"startedAt": at(10)}}), 0, &json!({}));
+            status["conditions"] =
+                json!([{"type": "Ready", "status": ready, "lastTransitionTime": at(since)}]);
+            pod(&status)
+        };
+        assert!(may_hold(&of("True", 11)));
+        assert!(may_hold(&of("False", 11)), "it has been ready before");
+        assert!(!may_hold(&of("False", 9)), "since before it began");
+        assert!(!may_hold(&pod(&json!({"phase": "Pending"}))));
+        assert!(may_hold(&pod(&json!({"phase": "Unknown"}))), "nothing is known of it");
+        assert!(may_hold(&pod(&container(&json!({"running": {}}), 0, &json!({})))), "nor of this one");
     }
 }

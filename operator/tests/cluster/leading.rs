@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use stoker_operator::{Lease, Settings};
+use stoker_operator::{Lease, Sampling, Settings};
 
 use crate::space::{Operator, Space, until};
 use crate::wire::Wire;
@@ -23,6 +23,7 @@ fn operator(space: &Space, identity: &str) -> (Operator, Arc<Wire>) {
         instance: identity.to_owned(),
         lease: Some(lease),
         service_monitors: false,
+        sampling: Sampling::default(),
     };
     (Operator::begin(wire.client(space.client.clone()), settings), wire)
 }

@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use stoker_operator::{Settings, run};
+use stoker_operator::{Sampling, Settings, run};
 use stoker_telemetry::{Health, LogFormat};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -177,6 +177,7 @@ impl Space {
             instance: "test".to_owned(),
             lease: None,
             service_monitors: false,
+            sampling: Sampling::default(),
         };
         Operator::begin(client, settings)
     }

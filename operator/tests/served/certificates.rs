@@ -112,10 +112,12 @@ async fn what_somebody_deletes_or_damages_is_made_anew_and_nothing_rolls() {
     };
     let before = versions(&server);
 
-    let old = value(&server, "stoker-gateway-tls", "tls.crt");
-    server.delete("secrets", "stoker-gateway-tls");
-    server.until("it is back", |server| value(server, "stoker-gateway-tls", "tls.crt").is_some()).await;
-    assert_ne!(value(&server, "stoker-gateway-tls", "tls.crt"), old);
+    for name in &OURS[1..] {
+        let old = value(&server, name, "tls.crt");
+        server.delete("secrets", name);
+        server.until("it is back", |server| value(server, name, "tls.crt").is_some()).await;
+        assert_ne!(value(&server, name, "tls.crt"), old);
+    }
     server.change("secrets", "stoker-portal-tls", |secret| {
         secret["data"]["tls.key"] = json!(STANDARD.encode("nothing"));
     });

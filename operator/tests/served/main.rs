@@ -5,6 +5,7 @@
 
 mod behind;
 mod certificates;
+mod degraded;
 mod refused;
 mod server;
 mod space;

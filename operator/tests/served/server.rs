@@ -240,7 +240,12 @@ impl Server {
                 Some(object) => json_answer(200, object),
                 None => failure(404, "not found"),
             },
-            ("POST", None) if path.plural() == "events" => json_answer(201, &given()),
+            ("POST", None) if path.plural() == "events" => {
+                let event = given();
+                let (reason, about) = (event["reason"].as_str(), event["regarding"]["name"].as_str());
+                state.calls.push(format!("EVENT {} of {}", reason.unwrap(), about.unwrap()));
+                json_answer(201, &event)
+            }
             ("POST", None) => {
                 let object = given();
                 let name = object["metadata"]["name"].as_str().unwrap().to_owned();

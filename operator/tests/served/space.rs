@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stoker_operator::{Settings, run};
+use stoker_operator::{Sampling, Settings, run};
 use stoker_telemetry::{Health, LogFormat};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -65,17 +65,23 @@ pub(crate) fn monitors(server: &Server) {
 
 /// The one pod of a Deployment is made, and ready.
 pub(crate) fn pod(server: &Server, deployment: &str) {
+    pod_at(server, deployment, ["", ""], "");
+}
+
+/// The same, at an address; of a resource, by the component and the name.
+pub(crate) fn pod_at(server: &Server, deployment: &str, [component, instance]: [&str; 2], address: &str) {
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "name": format!("{deployment}-9f-x"),
             "namespace": "a",
-            "labels": {"app.kubernetes.io/managed-by": "stoker-operator", "pod-template-hash": "9f"},
+            "labels": {"app.kubernetes.io/managed-by": "stoker-operator", "pod-template-hash": "9f",
+                "app.kubernetes.io/component": component, "app.kubernetes.io/instance": instance},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{deployment}-9f"),
                 "uid": "1", "controller": true}],
         },
-        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+        "status": {"phase": "Running", "podIP": address, "conditions": [{"type": "Ready", "status": "True"}]},
     });
     server.put("/api/v1/namespaces/a/pods", pod);
     server.change("deployments", deployment, |of| {
@@ -106,6 +112,11 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(crate) fn begin(server: &Arc<Server>, service_monitors: bool) -> Self {
+        Self::asking(server, service_monitors, Sampling::default())
+    }
+
+    /// One that asks pods so.
+    pub(crate) fn asking(server: &Arc<Server>, service_monitors: bool, sampling: Sampling) -> Self {
         stoker_telemetry::init_logs(LogFormat::Human, "off,stoker_operator=info,stoker_telemetry=info");
         // A test before may have done so.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -116,6 +127,7 @@ impl Operator {
             instance: "test".to_owned(),
             lease: None,
             service_monitors,
+            sampling,
         };
         let task = tokio::spawn(run(server.client(), settings, None, health.clone(), shutdown.clone()));
         Self { health, shutdown, task }

@@ -35,8 +35,9 @@ const FORGOTTEN_AFTER_S: i64 = 5;
 /// What a gateway may take beyond `drain.within` (20 s), and the kubelet until it tells it.
 const GATEWAY_GRACE_S: i64 = FORGOTTEN_AFTER_S + DRAIN_WITHIN_S + 20 + 10;
 const PORTAL_GRACE_S: i64 = FORGOTTEN_AFTER_S + 30;
-/// What a core may take to hand its slots on (20 s), to say goodbye, and some more.
-const CORE_GRACE_S: i64 = 40;
+/// What a core may take to hand its slots on (20 s) and to pass requests on that come to it yet (4 s), to end those that
+/// were begun (5 s) and to say goodbye to its callers (5 s), and some more.
+const CORE_GRACE_S: i64 = 20 + 4 + 5 + 5 + 6;
 const NOTIFIER_GRACE_S: i64 = 30;
 
 /// Where the certificate of an encrypted listener, of a portal, or among the services, is.

@@ -19,10 +19,13 @@ pub(super) fn is_gone(of: &Deployment) -> bool {
     of.observed && of.wanted == 0 && of.there == 0 && of.running == 0 && of.terminating == 0
 }
 
-/// Whether nobody misses it although the new one is not there yet: it has never been whole, and no process of it runs
-/// that could hold a connection. Such is a revision whose image can't be pulled; it only takes the room.
-fn is_still_born(of: &Deployment) -> bool {
-    of.observed && !of.was_whole && of.running == 0 && of.ready == 0
+/// Whether nobody misses it although the new one is not there yet: it has never been whole, and no pod of it has been ready,
+/// so that none holds a connection. Such is a revision whose image can't be pulled, or whose processes wait for what
+/// never comes; it only takes the room. One whose processes run may be about to come up: it goes only where another
+/// one serves, or when it has had its time.
+fn is_still_born(of: &Deployment, another_serves: bool) -> bool {
+    let comes = of.running > 0 && !another_serves && !of.overdue;
+    of.observed && !of.was_whole && of.holding == 0 && of.ready == 0 && !comes
 }
 
 pub(super) fn step(of: &Resource<'_>, made: &Made, seen: &[&Deployment]) -> Step {
@@ -36,6 +39,12 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, seen: &[&Deployment]) -> Step
         step.extra.ports = Some(reach::noted(spec));
         step.reach = Some(reach::of(spec, whole, &former));
     }
+    let serving = former
+        .iter()
+        .copied()
+        .filter(|old| old.wanted > 0 && old.ready > 0)
+        .max_by_key(|old| (old.ready, &old.name));
+    let another_serves = serving.is_some() || current.is_some_and(|current| current.ready > 0);
     for old in &former {
         if old.deleting {
             continue;
@@ -46,7 +55,7 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, seen: &[&Deployment]) -> Step
                 name: old.name.clone(),
                 resource_version: old.resource_version.clone(),
             });
-        } else if old.wanted > 0 && (whole || is_still_born(old)) {
+        } else if old.wanted > 0 && (whole || is_still_born(old, another_serves)) {
             step.scale.push(Scale {
                 deployment: old.name.clone(),
                 resource_version: old.resource_version.clone(),
@@ -56,11 +65,6 @@ pub(super) fn step(of: &Resource<'_>, made: &Made, seen: &[&Deployment]) -> Step
         }
     }
     let ending: i32 = former.iter().map(|old| old.running + old.terminating).sum();
-    let serving = former
-        .iter()
-        .copied()
-        .filter(|old| old.wanted > 0 && old.ready > 0)
-        .max_by_key(|old| (old.ready, &old.name));
     let progress = match current {
         Some(_) if whole && former.is_empty() => Progress::Settled,
         Some(_) if whole && ending == 0 => {

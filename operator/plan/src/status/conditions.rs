@@ -1,14 +1,14 @@
 //! Conditions, and the events that follow from their changes.
 
-use stoker_crds::{READY, ServiceType};
+use stoker_crds::{DEGRADED, READY, ServiceType};
 
 use super::{Progress, Standing};
-use crate::certificates;
 use crate::check::slots::{self, Ranges};
 use crate::facts::Facts;
 use crate::names::selector_text;
 use crate::plan::{self, Event, Said};
 use crate::wanted::{Resource, Spec};
+use crate::{certificates, degraded};
 
 /// Whether the spec can be planned.
 const ACCEPTED: &str = "Accepted";
@@ -25,7 +25,7 @@ const PAUSED: &str = "Paused";
 const CONNECTIONS_OFF: i64 = 20;
 
 fn said(kind: &'static str, is: bool, reason: &'static str, message: impl Into<String>) -> Said {
-    Said { kind, is, reason, message: message.into() }
+    Said { kind, is: is.into(), reason, message: message.into() }
 }
 
 /// How `of` stands, in full. `ranges` are those of the CoreShards, for one of them.
@@ -62,6 +62,8 @@ pub(crate) fn say(
         Progress::Stuck { reason, message } => said(PROGRESSING, false, reason, message.clone()),
     });
     conditions.extend(in_effect);
+    let verdict = facts.degraded.get(&(of.id.kind, of.id.name.clone()));
+    conditions.push(degraded::said(of, standing.serving, verdict));
     if of.paused {
         conditions.push(said(PAUSED, true, "Annotated", paused()));
     }
@@ -108,7 +110,7 @@ fn ready(
     if of.replicas == 0 {
         return said(READY, false, "ScaledToZero", "no pods are wished: raise spec.replicas");
     }
-    if let Some(slots) = in_effect.filter(|said| !said.is) {
+    if let Some(slots) = in_effect.filter(|said| !said.is.holds()) {
         return said(READY, false, slots.reason, slots.message.clone());
     }
     if let Spec::Gateway(spec) = of.spec
@@ -151,8 +153,14 @@ fn connections(now: i64, before: Option<i64>) -> i64 {
     before.filter(near).unwrap_or(now)
 }
 
+/// What people are told of that is not as in the last status.
+pub(crate) fn changes(of: &Resource<'_>, now: &plan::Standing) -> impl Iterator<Item = Event> {
+    let degraded = now.conditions.iter().find(|said| said.kind == DEGRADED);
+    [readiness(of, now), degraded.and_then(|said| degraded::change(of, said))].into_iter().flatten()
+}
+
 /// An event when `Ready` is said with another reason than in the last status.
-pub(crate) fn changes(of: &Resource<'_>, now: &plan::Standing) -> Option<Event> {
+fn readiness(of: &Resource<'_>, now: &plan::Standing) -> Option<Event> {
     let now = now.conditions.iter().find(|said| said.kind == READY)?;
     let before = of.before.and_then(|before| before.conditions.iter().find(|old| old.type_ == READY));
     let is_new = before.is_none_or(|before| before.reason != now.reason);
@@ -160,7 +168,7 @@ pub(crate) fn changes(of: &Resource<'_>, now: &plan::Standing) -> Option<Event> 
         now.reason,
         "RollingOut" | "PodsPending" | "Paused" | "AddressPending" | "ScaledToZero" | "SlotsMoving"
     ) || now.reason == certificates::PENDING;
-    is_new.then(|| Event::new(&of.id, !now.is && !on_its_way, now.reason, &now.message))
+    is_new.then(|| Event::new(&of.id, !now.is.holds() && !on_its_way, now.reason, &now.message))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! By what they are about.
 
 mod certificates;
+mod degraded;
 mod rolling;
 mod slots;
 mod wholes;

@@ -254,3 +254,38 @@ fn a_revision_that_runs_and_is_never_ready_goes_when_it_is_not_wished_any_more()
     scene.step("nothing is left of it");
     scene.end();
 }
+
+#[test]
+fn a_revision_that_is_never_ready_makes_room_for_the_one_that_mends_it() {
+    let mut scene = scene("never-ready-mended");
+    image(&mut scene, STALLED);
+    scene.step("an image is wished whose process never becomes ready");
+    scene.cluster.settle();
+    scene.step("it runs, beside the one that serves, and there is no room for a third");
+    scene.cluster.room = 11;
+    image(&mut scene, "stoker:3");
+    scene.step("another one is wished: the broken one goes at once, and the old one serves");
+    scene.cluster.settle();
+    scene.step("it has found room, and is ready: the old one goes");
+    scene.cluster.settle();
+    scene.step("its pods have ended");
+    scene.step("nothing is left of either");
+    scene.end();
+}
+
+#[test]
+fn the_only_revision_is_given_its_time_although_another_is_wished() {
+    let mut scene = Scene::new("never-ready-alone", Cluster::new(platform::whole()));
+    image(&mut scene, STALLED);
+    for _ in 0..2 {
+        scene.cluster.reconcile();
+        scene.cluster.settle();
+    }
+    scene.step("the first image of all runs, and is never ready");
+    image(&mut scene, NOWHERE);
+    scene.step("another one is wished, and nobody serves: the first may yet come up");
+    scene.cluster.settle();
+    scene.cluster.late = true;
+    scene.step("it has had its time, and makes room");
+    scene.end();
+}

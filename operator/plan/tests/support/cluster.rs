@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use stoker_crds::{SLOTS, SlotRange};
 use stoker_plan::certificates::Certificates;
+use stoker_plan::degraded::Verdict;
 use stoker_plan::{
     CONFIG, ConfigMap, Deletable, Delete, Deployment, Facts, Id, Kind, Object, Operator, PORTS, Plan,
     REVISION, SLOTS_IN_EFFECT, Scale, Secret, WHOLE, Wait, Wanted, plan,
@@ -118,6 +119,8 @@ pub(crate) struct Cluster {
     pub(crate) room: usize,
     pub(crate) addresses: BTreeMap<String, String>,
     pub(crate) connections: BTreeMap<String, i64>,
+    /// What pods have said of themselves.
+    pub(crate) degraded: BTreeMap<(Kind, String), Verdict>,
     /// Everything but Deployments, by kind and name.
     pub(crate) objects: BTreeMap<(&'static str, String), Object>,
     foreign: Vec<Deployment>,
@@ -130,6 +133,7 @@ impl Cluster {
     /// Nothing has been made yet.
     pub(crate) fn new(wanted: Wanted) -> Self {
         Self {
+            degraded: platform::well(&wanted),
             wanted,
             secrets: platform::secrets(),
             certificates: platform::certificates(),
@@ -182,6 +186,7 @@ impl Cluster {
             config_maps: maps.chain(self.foreign_maps.iter().cloned()).collect(),
             addresses: self.addresses.clone(),
             connections: self.connections.clone(),
+            degraded: self.degraded.clone(),
             service_monitors: self.service_monitors,
             behind: self.behind,
         }
@@ -220,6 +225,7 @@ impl Cluster {
             updated: of.status.updated,
             ready: of.status.ready,
             running: of.count(|pod| matches!(pod.state, State::Running | State::Ready)),
+            holding: of.count(|pod| pod.state == State::Ready),
             terminating: of.count(|pod| pod.state == State::Ending),
             overdue: self.late && of.status.ready < of.wanted,
             waits,

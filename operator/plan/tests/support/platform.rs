@@ -7,6 +7,7 @@ use stoker_crds::{CoreShard, Gateway, Notifier, Portal};
 use stoker_plan::certificates::{
     AUTHORITY_LIFE, Authorities, Authority, CERTIFICATE_LIFE, Certificates, Held, Kept, Leaf,
 };
+use stoker_plan::degraded::Verdict;
 use stoker_plan::{Kind, Secret, Wanted};
 
 /// Where all of it is.
@@ -81,6 +82,21 @@ pub(crate) fn whole() -> Wanted {
         notifiers: vec![notifier("people")],
         portals: vec![portal("console")],
     }
+}
+
+/// The pods of all resources have said that they have all that they need.
+pub(crate) fn well(wanted: &Wanted) -> BTreeMap<(Kind, String), Verdict> {
+    let named = |kind: Kind, name: Option<&String>| ((kind, name.cloned().unwrap()), pods(2, 0));
+    let gateways = wanted.gateways.iter().map(|of| named(Kind::Gateway, of.metadata.name.as_ref()));
+    let shards = wanted.core_shards.iter().map(|of| named(Kind::CoreShard, of.metadata.name.as_ref()));
+    let notifiers = wanted.notifiers.iter().map(|of| named(Kind::Notifier, of.metadata.name.as_ref()));
+    let portals = wanted.portals.iter().map(|of| named(Kind::Portal, of.metadata.name.as_ref()));
+    gateways.chain(shards).chain(notifiers).chain(portals).collect()
+}
+
+/// So many ready pods have been asked, of which some do not answer.
+pub(crate) fn pods(pods: usize, silent: usize) -> Verdict {
+    Verdict { pods, silent, without: BTreeMap::new() }
 }
 
 /// All Secrets that [`whole`] names.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use stoker_plan::certificates::certificate_secret;
-use stoker_plan::{Object, Plan, Standing};
+use stoker_plan::{Is, Object, Plan, Said, Standing};
 
 use super::cluster::{Cluster, writes};
 
@@ -195,11 +195,18 @@ fn short(object: &Object) -> String {
     format!("{} {}{pods}", object.kind(), object.name())
 }
 
+fn is(said: &Said) -> String {
+    match said.is {
+        Is::Unknown => "unknown".to_owned(),
+        known => known.holds().to_string(),
+    }
+}
+
 fn said(of: &Standing) -> Vec<String> {
     let mut lines: Vec<String> = of
         .conditions
         .iter()
-        .map(|said| format!("{}={} {}: {}", said.kind, said.is, said.reason, said.message))
+        .map(|said| format!("{}={} {}: {}", said.kind, is(said), said.reason, said.message))
         .collect();
     let mut counts = format!("{} pods, {} ready", of.replicas, of.ready_replicas);
     if let Some(address) = &of.address {

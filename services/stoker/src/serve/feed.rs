@@ -9,7 +9,7 @@ use stoker_portal::LateBus;
 use stoker_telemetry::{Health, chain};
 use tokio_util::sync::CancellationToken;
 
-use super::BUS;
+use super::{BUS, tell_of_bus};
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
@@ -38,6 +38,7 @@ pub(super) async fn keep(
     tokio::pin!(running);
     tokio::select! {
         ended = &mut running => return ended,
+        () = tell_of_bus(&bus, &health) => {}
         () = end.cancelled() => bus.close(),
     }
     running.await

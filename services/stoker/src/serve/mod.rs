@@ -107,20 +107,26 @@ fn keep_bus(process: &mut Process, bus: &RabbitBus, driver: RabbitDriver) {
     process.back("bus", driver.run());
     let (watched, health, end) = (bus.clone(), process.health.clone(), process.back_end());
     process.back("bus's health", async move {
-        let mut every = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                () = end.cancelled() => return Ok::<(), std::convert::Infallible>(()),
-                _ = every.tick() => {}
-            }
-            let bus = watched.snapshot();
-            match (bus.publishing_connected && bus.consuming_connected, bus.blocked) {
-                (true, false) => health.ready(BUS),
-                (false, _) => health.degraded(BUS, "there is no connection to the broker"),
-                (_, true) => health.degraded(BUS, "the broker is short of memory or disk and takes nothing"),
-            }
+        tokio::select! {
+            () = end.cancelled() => {}
+            () = tell_of_bus(&watched, &health) => {}
         }
+        Ok::<(), std::convert::Infallible>(())
     });
+}
+
+/// Says all the time whether the bus is there. It has no end.
+async fn tell_of_bus(bus: &RabbitBus, health: &Health) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        let bus = bus.snapshot();
+        match (bus.publishing_connected && bus.consuming_connected, bus.blocked) {
+            (true, false) => health.ready(BUS),
+            (false, _) => health.degraded(BUS, "there is no connection to the broker"),
+            (_, true) => health.degraded(BUS, "the broker is short of memory or disk and takes nothing"),
+        }
+    }
 }
 
 /// The numbers of a bus, also of one that has not been joined yet.
