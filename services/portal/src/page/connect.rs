@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value as Json};
 use stoker_domain::DeviceId;
 
-use super::form::Form;
+use super::form::{Form, SessionForm};
 use super::frame::{Head, page, refusal, token};
 use super::names::{is_known, name};
 use super::parts::{connection, device_link, device_path, moment, refused, short};
@@ -78,14 +78,9 @@ fn device_of(form: &Form) -> Result<NewDevice, Problem> {
 /// Makes a device and shows its token, this once.
 pub(crate) async fn make(
     State(app): State<App>,
-    session: Session,
     headers: HeaderMap,
-    form: Result<Form, Problem>,
+    SessionForm { session, form }: SessionForm,
 ) -> Response {
-    let form = match form.and_then(|form| form.of(&app, &session).map(|()| form)) {
-        Ok(form) => form,
-        Err(problem) => return refusal(&app, Some(&session), &problem),
-    };
     let made = async { devices::create_as(&app, device_of(&form)?).await };
     match made.await {
         Ok(made) => {

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderValue, StatusCode, header};
 use maud::html;
 
-use super::form::Form;
+use super::form::{SessionForm, SignInForm};
 use super::frame::{Head, page, refusal};
 use super::session::{Session, forget};
 use super::{FLEET, SIGN_IN};
@@ -35,11 +35,7 @@ pub(crate) async fn show(State(app): State<App>) -> Response {
     form(&app, StatusCode::OK, false)
 }
 
-pub(crate) async fn sign_in(State(app): State<App>, fields: Result<Form, Problem>) -> Response {
-    let fields = match fields {
-        Ok(fields) => fields,
-        Err(problem) => return refusal(&app, None, &problem),
-    };
+pub(crate) async fn sign_in(State(app): State<App>, SignInForm(fields): SignInForm) -> Response {
     if !app.auth.is_admin(fields.field("secret").trim()) {
         tracing::warn!("somebody tried to sign in with a wrong token");
         let mut response = form(&app, StatusCode::UNAUTHORIZED, true);
@@ -54,20 +50,10 @@ pub(crate) async fn sign_in(State(app): State<App>, fields: Result<Form, Problem
     }
 }
 
-pub(crate) async fn sign_out(
-    State(app): State<App>,
-    session: Session,
-    fields: Result<Form, Problem>,
-) -> Response {
-    match fields {
-        Ok(fields) if fields.of(&app, &session).is_ok() => {
-            let mut response = Redirect::to(SIGN_IN).into_response();
-            if let Some(cookie) = forget(&app) {
-                response.headers_mut().insert(header::SET_COOKIE, cookie);
-            }
-            response
-        }
-        Ok(_) => refusal(&app, Some(&session), &Problem::forbidden("this form is not of your session")),
-        Err(problem) => refusal(&app, Some(&session), &problem),
+pub(crate) async fn sign_out(State(app): State<App>, _: SessionForm) -> Response {
+    let mut response = Redirect::to(SIGN_IN).into_response();
+    if let Some(cookie) = forget(&app) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
+    response
 }

@@ -155,6 +155,7 @@ async fn no_form_does_anything_without_the_token_of_its_session() {
         ("/subscriptions", "name=a&email=a@b"),
         ("/subscriptions/sub-1/remove", ""),
         ("/connect", "id=boiler-8"),
+        ("/sign-out", ""),
     ] {
         let answer = portal.send(post(path, &cookie, OURS, fields)).await;
         assert_eq!(answer.status, 403, "{path}");
