@@ -346,6 +346,24 @@ async fn live_activity_is_told_as_text_and_can_be_paused() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_test_message_is_sent_and_seen_to_arrive() -> Result<()> {
+    for view in [view(WIDE, true), view(NARROW, false)] {
+        let mut desk = Desk::signed_in(view).await?;
+        let who = json!({"name": "Night shift", "deliver": [{"channel": "email", "to": NIGHT}]});
+        desk.platform.api.post("/subscriptions", &who).await?.expect(201)?;
+        desk.browser.click(Find::Link("Subscriptions")).await?;
+        desk.browser.click(Find::Button("Send a test message")).await?;
+        desk.browser.see(Find::Css("#told tr"), "test message").await?;
+        desk.browser.mark().await?;
+        desk.comes("/notifications", Find::Css("#told .ledger"), "sent").await?;
+        let mails = desk.mail.mails_once(1).await?;
+        ensure!(mails[0].subject().starts_with("[test] Night shift"), "{mails:?}");
+        desk.is_well("the notifications").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everything_is_reached_by_keyboard_and_the_focus_shows() -> Result<()> {
     let mut desk = Desk::signed_in(view(WIDE, true)).await?;
     let token = desk.platform.api.make_device("boiler-7").await?;

@@ -93,6 +93,17 @@
     (again || region).focus({ preventScroll: true });
   };
 
+  // What is under way and in no feed says itself when it is to be looked at (`data-soon`, in milliseconds).
+  const awaited = new Set();
+  const look = () => {
+    for (const one of document.querySelectorAll("[data-soon]")) {
+      const id = one.closest("[data-live]")?.id;
+      if (!id || awaited.has(id)) continue;
+      awaited.add(id);
+      setTimeout(() => { awaited.delete(id); dirty.add(id); plan(); }, Number(one.dataset.soon));
+    }
+  };
+
   const refresh = async () => {
     const wanted = ready().filter((id) => due(id) === 0);
     busy = true;
@@ -111,6 +122,7 @@
         dirty.delete(id);
         if (region && fresh) swap(region, fresh);
       }
+      look();
     } catch {
       failures = Math.min(failures + 1, 10);
     } finally {
@@ -223,5 +235,6 @@
   // A page that comes back from the browser's memory was told nothing meanwhile.
   window.addEventListener("pageshow", (event) => { if (event.persisted) soil(); });
   setInterval(() => soil(), ANYWAY);
+  look();
   connect();
 })();

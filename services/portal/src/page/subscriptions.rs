@@ -95,9 +95,15 @@ fn row(app: &App, session: &Session, one: &Subscription) -> Markup {
                     } }
                 }
             }
-            form method="post" action={ "/subscriptions/" (one.id) "/remove" } {
-                (token(app, session))
-                button.small type="submit" { "Remove" span.unseen { " " (one.name) } }
+            div.go {
+                form method="post" action={ "/subscriptions/" (one.id) "/test" } {
+                    (token(app, session))
+                    button.small type="submit" { "Send a test message" span.unseen { " to " (one.name) } }
+                }
+                form method="post" action={ "/subscriptions/" (one.id) "/remove" } {
+                    (token(app, session))
+                    button.small type="submit" { "Remove" span.unseen { " " (one.name) } }
+                }
             }
         }
     }
@@ -200,6 +206,19 @@ pub(crate) async fn create(State(app): State<App>, SessionForm { session, form }
         Ok(_) => Redirect::to(SUBSCRIPTIONS).into_response(),
         Err(problem) => whole(&app, &session, None, Some((&form, &problem))).await,
     }
+}
+
+/// Leads to where its attempts are seen.
+pub(crate) async fn test(
+    State(app): State<App>,
+    id: Result<Id<SubscriptionId>, Problem>,
+    SessionForm { session, .. }: SessionForm,
+) -> Response {
+    let done = async {
+        drop(subscriptions::test(State(app.clone()), id?).await?);
+        Ok(Redirect::to(NOTIFICATIONS).into_response())
+    };
+    done.await.unwrap_or_else(|problem: Problem| refusal(&app, Some(&session), &problem))
 }
 
 pub(crate) async fn remove(
