@@ -104,6 +104,10 @@ async fn from_nothing_to_a_night_shift(view: View) -> Result<()> {
     desk.browser.click(Find::Button("Make the device")).await?;
     let token = desk.browser.text(Find::Css(".secret")).await?;
     desk.browser.see(Find::Css("#arrived"), "Waiting for the first reading").await?;
+    if desk.platform.is_one() {
+        let port = format!("-p {} -q 1", desk.platform.mqtt.port());
+        desk.browser.see(Find::Css(".snippets"), &port).await?;
+    }
     desk.is_well("the token").await?;
     desk.browser.mark().await?;
     let mut device = desk.device(&token).await?;

@@ -118,7 +118,8 @@ pub(crate) async fn show(State(app): State<App>, session: Session, request: Requ
     };
     let first = fleet.devices.items.is_empty() && !view.is_filtered() && view.cursor.is_none();
     let main = if first {
-        welcome(app.https, &host(&app, request.headers()), &form(&app, &session, None))
+        let host = host(&app, request.headers());
+        welcome(&app, &host, &form(&app, &session, None))
     } else {
         let now = now();
         html! {

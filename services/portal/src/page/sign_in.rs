@@ -10,6 +10,7 @@ use super::frame::{Head, page, refusal};
 use super::session::{Session, forget};
 use super::{FLEET, SIGN_IN};
 use crate::App;
+use crate::auth::ADMIN;
 use crate::problem::Problem;
 use crate::time::now;
 
@@ -20,6 +21,8 @@ fn form(app: &App, status: StatusCode, wrong: bool) -> Response {
             p { "With the administrator's token. The first " code { "stoker up" } " wrote it to "
                 code { "admin.token" } " in its data directory and said where that is." }
             form method="post" action=(SIGN_IN) {
+                // For password managers, which keep a secret with a name.
+                input type="text" name="username" value=(ADMIN) autocomplete="username" readonly hidden;
                 label for="secret" { "Token" }
                 input #secret type="password" name="secret" required autocomplete="current-password" autofocus
                     aria-describedby=[wrong.then_some("wrong")];

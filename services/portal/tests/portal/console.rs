@@ -342,6 +342,12 @@ async fn a_first_device_is_made_and_its_first_reading_turns_the_page_green() {
     let text = made.text();
     assert_eq!(made.status, 201);
     assert!(text.contains("mosquitto_pub -h stoker.test -p 1883 -q 1 -u stk_boiler-7"), "{text}");
+    let mut elsewhere = stoker_portal::PortalConfig::new(crate::harness::TOKEN);
+    elsewhere.mqtt = "mqtts://devices.example:443".parse().unwrap();
+    let elsewhere = Portal::with(elsewhere).await;
+    let cookie_there = sign_in(&elsewhere).await;
+    let first = elsewhere.send(get("/fleet", &cookie_there)).await.text();
+    assert!(first.contains("-h devices.example -p 443 --tls-use-os-certs -q 1"), "{first}");
     assert!(
         text.contains("Waiting for the first reading") && text.contains("data-source=\"/connect/boiler-7\"")
     );
