@@ -77,7 +77,9 @@ impl FromStr for Types {
         let known = |name: &str| item::KINDS.into_iter().find(|kind| *kind == name);
         let types: Option<Vec<_>> = text.split(',').take(item::KINDS.len() + 1).map(known).collect();
         let types = types.filter(|types| types.len() <= item::KINDS.len());
-        types.map(Self).ok_or("types are of event, alarm, command, connection and telemetry, between commas")
+        types.map(Self).ok_or(
+            "types are event, alarm, command, connection, telemetry, device, attributes, between commas",
+        )
     }
 }
 

@@ -119,6 +119,13 @@
         const fresh = page.getElementById(id);
         fetched.set(id, performance.now());
         if (region && fresh && inUse(region)) continue;
+        // It is over with what was waited for there: all of the page is another now. Not loaded anew, which would cut off
+        // whoever is on the way to elsewhere.
+        const whole = page.getElementById("main");
+        if (region && !fresh && whole && region.dataset.until !== undefined) {
+          swap(document.getElementById("main"), whole);
+          break;
+        }
         dirty.delete(id);
         if (region && fresh) swap(region, fresh);
       }

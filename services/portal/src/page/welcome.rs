@@ -62,7 +62,8 @@ pub(super) fn welcome(app: &App, host: &str, form: &Markup) -> Markup {
 fn steps(https: bool, host: &str, broker: &Broker<'_>, form: &Markup) -> Markup {
     let scheme = if https { "https" } else { "http" };
     html! {
-        section.welcome {
+        // Somebody else may make the first device: then there is a fleet to be shown.
+        section #welcome.welcome data-live="device" data-until {
             h1 { "Connect your first device" }
             p { "Nothing is here yet. A device needs an id of your choice and a token; then anything that speaks MQTT "
                 "can be one." }

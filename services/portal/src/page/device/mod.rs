@@ -236,7 +236,7 @@ async fn whole(
             let status = refused.map_or(StatusCode::OK, |refused| refused.problem.status());
             let head = Head::new(id.as_str())
                 .at(FLEET)
-                .follows(Some(id.as_str()), "alarm,command,connection,event,telemetry");
+                .follows(Some(id.as_str()), "alarm,attributes,command,connection,device,event,telemetry");
             let head = if refused.is_some() { head.source(device_path(id.as_str())) } else { head };
             page(app, Some(session), status, &head, &show::main(app, session, &shown, refused))
         }
