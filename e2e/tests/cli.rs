@@ -213,8 +213,10 @@ async fn subscriptions(bench: &Bench) -> Result<()> {
     let new = format!("http://{nowhere}/new");
     cli.run(&[&change[..], &["--webhook", &new]].concat()).await?.refused(1, &["--secret-file"])?;
     assert_eq!(column(&cli.done(&["subscription", "list", "--all"]).await?, 0), [id]);
-    let page = ["subscription", "list", "--limit", "1", "--cursor", "nonsense"];
-    cli.run(&page).await?.refused(1, &["cursor"])?;
+    cli.run(&["subscription", "list", "--limit", "1", "--cursor", "nonsense"])
+        .await?
+        .refused(1, &["cursor"])?;
+    ensure!(cli.done(&["subscription", "test", id]).await?.contains("ntf-"));
     ensure!(cli.done(&["subscription", "show", id]).await?.contains("every alarm"));
     let other = cli.json(&["subscription", "add", "other", "--email", "a@example.com"]).await?;
     let other = other["id"].as_str().context("no id")?;

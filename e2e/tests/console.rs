@@ -104,6 +104,10 @@ async fn from_nothing_to_a_night_shift(view: View) -> Result<()> {
     desk.browser.click(Find::Button("Make the device")).await?;
     let token = desk.browser.text(Find::Css(".secret")).await?;
     desk.browser.see(Find::Css("#arrived"), "Waiting for the first reading").await?;
+    if desk.platform.is_one() {
+        let port = format!("-p {} -q 1", desk.platform.mqtt.port());
+        desk.browser.see(Find::Css(".snippets"), &port).await?;
+    }
     desk.is_well("the token").await?;
     desk.browser.mark().await?;
     let mut device = desk.device(&token).await?;
@@ -343,6 +347,52 @@ async fn live_activity_is_told_as_text_and_can_be_paused() -> Result<()> {
     publish(&device, topic::EVENTS, &fault("E3", "and on it goes")).await?;
     desk.browser.see(Find::Css("#feed li"), "and on it goes").await?;
     desk.is_well("the activity").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_do_to_devices_is_seen_without_loading_a_page_anew() -> Result<()> {
+    let mut desk = Desk::signed_in(view(WIDE, true)).await?;
+    desk.browser.see(Find::Css("h1"), "Connect your first device").await?;
+    desk.browser.see(Find::Css("#live"), "Live").await?;
+    desk.browser.mark().await?;
+    let token = desk.platform.api.make_device("boiler-7").await?;
+    desk.browser.see(Find::Css("#rows tr"), "boiler-7").await?;
+    desk.platform.api.make_device("boiler-8").await?;
+    desk.browser.see(Find::Css("#rows tr"), "boiler-8").await?;
+    ensure!(desk.browser.is_marked().await?, "the fleet was loaded anew");
+
+    desk.browser.go("/devices/boiler-7").await?;
+    desk.browser.see(Find::Css("#live"), "Live").await?;
+    desk.browser.mark().await?;
+    let api = &desk.platform.api;
+    api.patch("/devices/boiler-7", &json!({"site": "north"})).await?.expect(200)?;
+    desk.browser.see(Find::Css("#session"), "north").await?;
+    let attributes = json!({"shared": {"setpoint": 55}});
+    api.patch("/devices/boiler-7/attributes", &attributes).await?.expect(200)?;
+    desk.browser.see(Find::Css("#scopes"), "setpoint").await?;
+    let device = desk.device(&token).await?;
+    publish(&device, topic::ATTRIBUTES, &json!({"firmware": HOSTILE})).await?;
+    desk.browser.see(Find::Css("#scopes"), HOSTILE).await?;
+    ensure!(desk.browser.is_marked().await?, "the device's page was loaded anew");
+    desk.is_well("the device").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_message_is_sent_and_seen_to_arrive() -> Result<()> {
+    for view in [view(WIDE, true), view(NARROW, false)] {
+        let mut desk = Desk::signed_in(view).await?;
+        let who = json!({"name": "Night shift", "deliver": [{"channel": "email", "to": NIGHT}]});
+        desk.platform.api.post("/subscriptions", &who).await?.expect(201)?;
+        desk.browser.click(Find::Link("Subscriptions")).await?;
+        desk.browser.click(Find::Button("Send a test message")).await?;
+        desk.browser.see(Find::Css("#told tr"), "test message").await?;
+        desk.browser.mark().await?;
+        desk.comes("/notifications", Find::Css("#told .ledger"), "sent").await?;
+        let mails = desk.mail.mails_once(1).await?;
+        ensure!(mails[0].subject().starts_with("[test] Night shift"), "{mails:?}");
+        desk.is_well("the notifications").await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

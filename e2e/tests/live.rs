@@ -53,11 +53,15 @@ async fn what_happens_is_told_in_the_words_of_the_api() -> Result<()> {
     let mut pump = clients.device()?;
     pump.enter(&Connect::token(platform.mqtt, 4, &token)).await?;
     let first = others.next().await?;
-    assert_eq!(
-        (&first["type"], &first["device"]),
-        (&json!("connection"), &json!("pump-3")),
-        "of nobody else"
-    );
+    assert_eq!((&first["type"], &first["device"]), (&json!("device"), &json!("pump-3")), "of nobody else");
+    let mut shown = platform.api.get("/devices/pump-3").await?.expect(200)?;
+    shown.as_object_mut().context("no device")?.remove("connection");
+    assert_eq!(first["data"], shown);
+    assert_eq!(others.next_of("connection").await?["device"], "pump-3");
+    let attributes = json!({"server": {"contract": "gold"}});
+    platform.api.patch("/devices/pump-3/attributes", &attributes).await?.expect(200)?;
+    let told = others.next_of("attributes").await?;
+    assert_eq!((&told["device"], &told["data"]), (&json!("pump-3"), &Value::Null));
     Ok(())
 }
 

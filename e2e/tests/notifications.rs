@@ -180,6 +180,57 @@ async fn a_fault_and_its_end_are_told_by_signed_cloud_events() -> Result<()> {
     Ok(())
 }
 
+/// What a test of the one subscription there is has made, once it has come to that state.
+async fn tested(bench: &Bench, state: &str) -> Result<Value> {
+    let subscriptions = bench.platform.api.all("/subscriptions").await?;
+    let id = subscriptions[0]["id"].as_str().context("a subscription without an id")?;
+    let path = format!("/subscriptions/{id}/test");
+    let made = bench.platform.api.post(&path, &json!({})).await?.expect(202)?;
+    let made = made["notifications"].as_array().context("no ids")?.clone();
+    ensure!(made.len() == 1, "not one notification but {made:?}");
+    let again = bench.platform.api.post(&path, &json!({})).await?.expect(429)?;
+    assert_eq!(again["type"], "urn:stoker:problem:too_many_tests");
+    eventually(&format!("the test is {state}"), || async {
+        let mut all = bench.platform.api.all("/notifications").await?;
+        all.retain(|one| one["id"] == made[0]);
+        let one = all.pop().context("it is not listed")?;
+        ensure!(
+            (&one["alarm"], &one["device"], &one["step"]) == (&Value::Null, &Value::Null, &json!("test")),
+            "{one}"
+        );
+        Ok((one["state"] == state).then_some(one))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_message_comes_by_mail_and_says_that_it_is_one() -> Result<()> {
+    let mut bench = Bench::new(Foreign::Paho, 4).await?;
+    bench.subscribe(json!({"devices": ["nobody"]}), json!({"channel": "email", "to": NIGHT})).await?;
+    bench.mail.next(MailFate::Answered("451 try later"), 1).await?;
+    let told = tested(&bench, "sent").await?;
+    assert_eq!(results(&told), ["retry", "sent"], "it is tried like any other");
+    let mails = bench.mail.mails_once(1).await?;
+    assert_eq!(mails[0].subject(), "[test] Night shift: this is a test, nothing has failed");
+    assert_eq!((mails[0].to(), Some(mails[0].key()?)), (NIGHT, told["id"].as_str()));
+    ensure!(bench.platform.api.all("/alarms").await?.is_empty(), "a test is no alarm");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_message_comes_by_webhook_and_is_signed() -> Result<()> {
+    let bench = Bench::new(Foreign::Js, 5).await?;
+    bench.subscribe_webhook().await?;
+    let told = tested(&bench, "delivered").await?;
+    let hooks = bench.hooks.hooks_once(1).await?;
+    let event = hooks[0].json()?;
+    assert_eq!((&event["type"], &event["id"]), (&json!("dev.stoker.test"), &told["id"]));
+    assert_eq!(event["data"]["subscription"], told["subscription"]);
+    ensure!(hooks[0].genuine(SECRET).await?, "not signed by the secret");
+    ensure!(!hooks[0].genuine("another secret of somebody").await?, "signed by any secret");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_those_are_told_whose_subscription_matches() -> Result<()> {
     let bench = Bench::new(Foreign::Js, 4).await?;

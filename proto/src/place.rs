@@ -1,6 +1,8 @@
 //! Of which slot each request is, so that whoever asks and whoever answers find the same owner.
 
-use stoker_domain::model::{AlarmId, CommandId, DeviceId, DeviceKey, NotificationId, OrganizationId, Slot};
+use stoker_domain::model::{
+    AlarmId, CommandId, DeviceId, DeviceKey, NotificationId, OrganizationId, Slot, Subscription,
+};
 
 use crate::convert;
 use crate::core::v1::credential::Kind;
@@ -52,6 +54,12 @@ fn alarm(id: &str) -> Place {
 
 fn notification(id: &str) -> Place {
     id.parse::<NotificationId>().map_or(Place::Anywhere, |id| Place::At(id.slot()))
+}
+
+/// Of a test message: nothing else of a subscription has an owner.
+fn subscription(organization: &str, id: &str) -> Place {
+    let key = || Subscription::stand_in(&organization.parse().ok()?, &id.parse().ok()?);
+    key().map_or(Place::Anywhere, |key| Place::At(key.slot()))
 }
 
 fn report(report: Option<&Report>) -> Place {
@@ -124,6 +132,7 @@ placed! {
     ListSubscriptionsRequest: |_this| Place::Anywhere;
     PatchSubscriptionRequest: |_this| Place::Anywhere;
     RemoveSubscriptionRequest: |_this| Place::Anywhere;
+    TestSubscriptionRequest: |this| subscription(&this.organization, &this.id);
 }
 
 #[cfg(test)]
@@ -156,6 +165,15 @@ mod tests {
             slot("acme", "boiler-1")
         );
         assert_eq!(opening(Kind::Token("stk_1".to_owned())), Place::Anywhere);
+    }
+
+    #[test]
+    fn a_test_message_is_of_the_slot_of_what_stands_for_its_device() {
+        let asked =
+            |id: &str| wire::TestSubscriptionRequest { organization: "acme".to_owned(), id: id.to_owned() };
+        let slot = device_named("acme", "sub-1").unwrap().slot();
+        assert_eq!(asked("sub-1").place(), Place::At(slot));
+        assert_eq!(asked("no id").place(), Place::Anywhere);
     }
 
     #[test]

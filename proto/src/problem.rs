@@ -21,6 +21,8 @@ pub enum ProblemKind {
     CommandEnded,
     /// Too many open commands for the device.
     TooManyOpenCommands,
+    /// The subscription was tested a moment ago.
+    TooManyTests,
     /// A limit of the platform is reached.
     LimitReached,
     /// Somebody else changed it at the same time.
@@ -36,13 +38,14 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::InvalidRequest,
         Self::NotFound,
         Self::AlreadyExists,
         Self::InvalidToken,
         Self::CommandEnded,
         Self::TooManyOpenCommands,
+        Self::TooManyTests,
         Self::LimitReached,
         Self::Conflict,
         Self::Unavailable,
@@ -61,6 +64,7 @@ impl ProblemKind {
             Self::InvalidToken => "invalid_token",
             Self::CommandEnded => "command_ended",
             Self::TooManyOpenCommands => "too_many_open_commands",
+            Self::TooManyTests => "too_many_tests",
             Self::LimitReached => "limit_reached",
             Self::Conflict => "conflict",
             Self::Unavailable => "unavailable",
@@ -78,7 +82,7 @@ impl ProblemKind {
             Self::NotFound => Code::NotFound,
             Self::AlreadyExists => Code::AlreadyExists,
             Self::CommandEnded => Code::FailedPrecondition,
-            Self::TooManyOpenCommands | Self::LimitReached => Code::ResourceExhausted,
+            Self::TooManyOpenCommands | Self::TooManyTests | Self::LimitReached => Code::ResourceExhausted,
             Self::Conflict => Code::Aborted,
             Self::Unavailable | Self::NotOwner => Code::Unavailable,
             Self::Unauthenticated => Code::Unauthenticated,

@@ -290,6 +290,7 @@ pub fn notification_to_wire(notification: domain::Notification) -> wire::Notific
             .collect(),
         created_at: notification.created_at,
         step: step_to_wire(notification.step),
+        test: notification.test,
         next_attempt_at: notification.next_attempt_at,
     }
 }

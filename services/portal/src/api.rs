@@ -66,6 +66,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(alarms::clear))
         .routes(routes!(subscriptions::list, subscriptions::create))
         .routes(routes!(subscriptions::show, subscriptions::change, subscriptions::remove))
+        .routes(routes!(subscriptions::test))
         .routes(routes!(notifications::list))
         .routes(routes!(status::show))
 }

@@ -8,7 +8,7 @@ use stoker_domain::OrganizationId;
 use stoker_domain::ports::bus::Bus;
 use stoker_link::ServerTls;
 
-use crate::PortalStats;
+use crate::{MqttAddress, PortalStats};
 
 /// A bus that may be joined later than the portal begins.
 pub type LateBus = Arc<OnceLock<Arc<dyn Bus>>>;
@@ -27,6 +27,8 @@ pub struct PortalConfig {
     pub tls: Option<ServerTls>,
     /// Whether people reach it by HTTPS: cookies are then kept off plain connections.
     pub https: bool,
+    /// Where devices connect.
+    pub mqtt: MqttAddress,
     /// Where the live feed is heard, as soon as it is there; without it nobody can listen.
     pub bus: Option<LateBus>,
     /// Bounds.
@@ -76,6 +78,7 @@ impl PortalConfig {
             hostname: None,
             tls: None,
             https: false,
+            mqtt: MqttAddress::default(),
             bus: None,
             limits: PortalLimits::default(),
             stats: PortalStats::default(),
@@ -90,6 +93,7 @@ impl fmt::Debug for PortalConfig {
             .field("hostname", &self.hostname)
             .field("tls", &self.tls)
             .field("https", &self.https)
+            .field("mqtt", &self.mqtt)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

@@ -113,6 +113,7 @@ methods! {
     list_subscriptions(ListSubscriptionsRequest) -> ListSubscriptionsReply;
     patch_subscription(PatchSubscriptionRequest) -> SubscriptionReply;
     remove_subscription(RemoveSubscriptionRequest) -> RemoveSubscriptionReply;
+    test_subscription(TestSubscriptionRequest) -> TestSubscriptionReply;
     list_notifications(ListNotificationsRequest) -> ListNotificationsReply;
     get_status(GetStatusRequest) -> GetStatusReply;
 }

@@ -18,6 +18,7 @@ mod json;
 mod layers;
 mod list;
 mod live;
+mod mqtt;
 mod notifications;
 mod orders;
 mod page;
@@ -40,6 +41,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{LateBus, PortalConfig, PortalLimits};
+pub use mqtt::MqttAddress;
 pub use stats::PortalStats;
 
 /// Why a portal cannot serve.
@@ -64,6 +66,7 @@ pub(crate) struct App {
     organization: OrganizationId,
     hostname: Option<Arc<str>>,
     https: bool,
+    mqtt: Arc<MqttAddress>,
     imports: Arc<Semaphore>,
     orders: orders::Orders,
     live: live::Hub,
@@ -105,6 +108,7 @@ fn assembled(
         organization: config.organization.clone(),
         hostname: config.hostname.as_deref().map(Arc::from),
         https: config.https,
+        mqtt: Arc::new(config.mqtt.clone()),
         imports: Arc::new(Semaphore::new(config.limits.imports)),
         orders: orders::Orders::new(config.limits.requests),
     };

@@ -14,16 +14,18 @@ use crate::list::{Limit, List, position};
 use crate::problem::Problem;
 use crate::time::Time;
 
-/// What one recipient was told about one step of one alarm.
+/// What one recipient was told about one step of one alarm, or in a test of a subscription.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Notification {
     /// The idempotency key: a recipient who sees it twice was told twice of one thing.
     #[schema(example = "ntf-0a-12-ff")]
     pub(crate) id: String,
-    /// Which alarm.
-    pub(crate) alarm: String,
-    /// Whose alarm.
-    pub(crate) device: String,
+    /// Which alarm; null in a test.
+    #[schema(required = true)]
+    pub(crate) alarm: Option<String>,
+    /// Whose alarm; null in a test.
+    #[schema(required = true)]
+    pub(crate) device: Option<String>,
     /// Which step of it.
     pub(crate) step: Step,
     /// Who wanted it.
@@ -52,6 +54,8 @@ pub(crate) enum Step {
     Raised,
     /// It was cleared.
     Cleared,
+    /// None: somebody has asked for a test message.
+    Test,
 }
 
 impl Step {
@@ -59,12 +63,13 @@ impl Step {
         match self {
             Self::Raised => "raised",
             Self::Cleared => "cleared",
+            Self::Test => "test",
         }
     }
 }
 
 /// Where a notification stands.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum NotificationState {
     /// Attempts go on.
@@ -141,11 +146,14 @@ impl Notification {
     fn from_wire(notification: wire::Notification) -> Result<Self, Problem> {
         use stoker_domain::{NotificationState as S, NotificationStep as T};
         let attempts = notification.attempts.into_iter().map(Attempt::from_wire).collect::<Result<_, _>>()?;
+        let device = notification.device.ok_or_else(|| missing("the notification's device"))?;
+        let about = !notification.test;
         Ok(Self {
             id: notification.id,
-            alarm: notification.alarm,
-            device: notification.device.ok_or_else(|| missing("the notification's device"))?.device,
+            alarm: about.then_some(notification.alarm),
+            device: about.then_some(device.device),
             step: match convert::step_from_wire(notification.step).map_err(unreadable)? {
+                _ if !about => Step::Test,
                 T::Raised => Step::Raised,
                 T::Cleared => Step::Cleared,
             },

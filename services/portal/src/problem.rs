@@ -75,6 +75,7 @@ impl Problem {
             K::AlreadyExists => (StatusCode::CONFLICT, "It exists already"),
             K::InvalidToken => (StatusCode::BAD_REQUEST, "This credential cannot be used"),
             K::CommandEnded => (StatusCode::CONFLICT, "The command has ended already"),
+            K::TooManyTests => (StatusCode::TOO_MANY_REQUESTS, "Too many test messages"),
             K::TooManyOpenCommands => (StatusCode::TOO_MANY_REQUESTS, "Too many open commands"),
             // Waiting does not help against a limit on what is stored; removing something does.
             K::LimitReached => (StatusCode::CONFLICT, "A limit of the platform is reached"),
@@ -189,7 +190,8 @@ impl IntoResponse for Problem {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"stoker\""));
             }
-            // A hand-over of a slot takes about a second; a command of sixty seconds is not over in less.
+            // A hand-over of a slot takes about a second; a command of sixty seconds is not over in less, and a subscription
+            // is tested once in so long.
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }

@@ -356,3 +356,30 @@ pub(crate) async fn remove(
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
+
+/// What was made by a test of a subscription.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tested {
+    /// The ids of the notifications, one for each recipient.
+    #[schema(example = json!(["ntf-0a-12-ff"]))]
+    pub(crate) notifications: Vec<String>,
+}
+
+/// Send a test message to each recipient of a subscription. It goes the way that alarms go; `GET /notifications` shows how far
+/// it is. It is tried for ten minutes.
+#[utoipa::path(post, path = "/subscriptions/{id}/test", operation_id = "testSubscription", tag = "subscriptions",
+    params(SubscriptionPath),
+    responses(
+        (status = 202, description = "On its way", body = Tested),
+        (status = 429, description = "It was tested less than 10 s ago; Retry-After says when to try again",
+            body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn test(
+    State(app): State<App>,
+    Id(id): Id<SubscriptionId>,
+) -> Result<(StatusCode, axum::Json<Tested>), Problem> {
+    let organization = app.organization.to_string();
+    let request = wire::TestSubscriptionRequest { organization, id: id.to_string() };
+    let wire::TestSubscriptionReply { notifications } = app.core.test_subscription(request).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(Tested { notifications })))
+}

@@ -1,8 +1,10 @@
 //! How people reach a portal: what is configured of it, checked before anything is opened.
 
-use anyhow::{Context, Result, bail};
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result, anyhow, bail};
 use stoker_link::ServerTls;
-use stoker_portal::PortalConfig;
+use stoker_portal::{MqttAddress, PortalConfig};
 
 use crate::config::Portal;
 use crate::listen::server_tls;
@@ -15,6 +17,7 @@ pub(crate) struct Front {
     hostname: Option<String>,
     tls: Option<ServerTls>,
     https: bool,
+    mqtt: Option<MqttAddress>,
 }
 
 impl Front {
@@ -38,7 +41,11 @@ impl Front {
             );
         }
         let https = portal.https.unwrap_or(tls.is_some());
-        Ok(Self { hostname: portal.hostname.clone(), tls, https })
+        let mqtt = portal.mqtt_url.as_ref().map(|url| {
+            url.parse::<MqttAddress>()
+                .map_err(|why: &str| anyhow!("portal.mqtt_url is {url:?}, which cannot be used: {why}"))
+        });
+        Ok(Self { hostname: portal.hostname.clone(), tls, https, mqtt: mqtt.transpose()? })
     }
 
     /// The scheme of its port, for a person.
@@ -46,11 +53,22 @@ impl Front {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// For whoever has this token.
-    pub(crate) fn portal(self, token: String) -> PortalConfig {
-        let Self { hostname, tls, https } = self;
-        PortalConfig { hostname, tls, https, ..PortalConfig::new(token) }
+    /// For whoever has this token. `mqtt` is where devices connect, unless it is configured.
+    pub(crate) fn portal(self, token: String, mqtt: MqttAddress) -> PortalConfig {
+        let Self { hostname, tls, https, mqtt: configured } = self;
+        let mqtt = configured.unwrap_or(mqtt);
+        PortalConfig { hostname, tls, https, mqtt, ..PortalConfig::new(token) }
     }
+}
+
+/// Where devices come to a port of this process: where people do, unless it listens at an address of its own.
+pub(crate) fn devices(listens: SocketAddr) -> MqttAddress {
+    let ip = listens.ip();
+    let host = (!ip.is_unspecified() && !ip.to_canonical().is_loopback()).then(|| match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    });
+    MqttAddress { host, port: listens.port(), tls: false }
 }
 
 /// `host` or `host:port`, without a scheme or a path.
@@ -62,6 +80,20 @@ fn is_hostname(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices_come_where_people_do_or_to_an_address_of_their_own() {
+        for (listens, host) in [
+            ("127.0.0.1:2883", None),
+            ("0.0.0.0:2883", None),
+            ("[::]:2883", None),
+            ("10.0.0.7:2883", Some("10.0.0.7")),
+            ("[2001:db8::7]:2883", Some("[2001:db8::7]")),
+        ] {
+            let found = devices(listens.parse().unwrap());
+            assert_eq!((found.host.as_deref(), found.port, found.tls), (host, 2883, false), "{listens}");
+        }
+    }
 
     #[test]
     fn cookies_are_kept_to_https_where_it_is_spoken_or_said_to_be() {
@@ -76,7 +108,7 @@ mod tests {
             (path("a.crt", &signed.cert.pem()), path("a.key", &signed.signing_key.serialize_pem()));
         let read = |portal: Portal| {
             let front = Front::read(&portal).map_err(|error| format!("{error:#}"))?;
-            Ok::<_, String>((front.scheme(), front.portal("token".to_owned()).https))
+            Ok::<_, String>((front.scheme(), front.portal("token".to_owned(), MqttAddress::default()).https))
         };
         let with = |cert, key, https| Portal { cert, key, https, ..Portal::default() };
         assert_eq!(read(Portal::default()), Ok(("http", false)));
@@ -91,6 +123,9 @@ mod tests {
         for right in ["stoker.example.com", "stoker.example.com:8443", "10.0.0.7", "[2001:db8::7]:8443"] {
             assert!(named(right).is_ok(), "{right}");
         }
+        let at = |url: &str| read(Portal { mqtt_url: Some(url.to_owned()), ..Portal::default() });
+        assert!(at("mqtts://devices.example.com").is_ok());
+        assert!(at("devices.example.com").unwrap_err().contains("portal.mqtt_url"));
         for wrong in ["", "https://stoker.example.com", "stoker.example.com/", "a b", &"a".repeat(300)] {
             assert!(named(wrong).unwrap_err().contains("portal.hostname"), "{wrong}");
         }

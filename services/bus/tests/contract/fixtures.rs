@@ -36,6 +36,7 @@ pub(crate) fn work(number: u64) -> NotificationWork {
             device: device(),
             alarm: alarm.id,
             step: NotificationStep::Raised,
+            test: false,
             content: alarm,
             subscription: SubscriptionId::new("night-shift").unwrap(),
             channel: Channel::Email { to: "night@example.com".into() },

@@ -17,7 +17,7 @@ patient! {
     ReportEventRequest ReportCommandRequest ReportAttributesRequest ReadAttributesRequest AnnounceSessionsRequest
     ReportAttemptRequest HoldsTokenRequest ListDevicesRequest ListAlarmsRequest ListNotificationsRequest
     GetStatusRequest ListEventsRequest CreateSubscriptionRequest GetSubscriptionRequest ListSubscriptionsRequest
-    PatchSubscriptionRequest RemoveSubscriptionRequest SummarizePointsRequest
+    PatchSubscriptionRequest RemoveSubscriptionRequest TestSubscriptionRequest SummarizePointsRequest
 }
 
 impl Patient for wire::GetCommandRequest {

@@ -82,6 +82,7 @@ methods! {
     list_subscriptions(ListSubscriptionsRequest) -> ListSubscriptionsReply = subscriptions;
     patch_subscription(PatchSubscriptionRequest) -> SubscriptionReply = change_subscription;
     remove_subscription(RemoveSubscriptionRequest) -> RemoveSubscriptionReply = drop_subscription;
+    test_subscription(TestSubscriptionRequest) -> TestSubscriptionReply = try_subscription;
     list_notifications(ListNotificationsRequest) -> ListNotificationsReply = notifications;
     get_status(GetStatusRequest) -> GetStatusReply = status;
 }

@@ -1,5 +1,6 @@
 //! Subscriptions: rows of the registry. A change is answered once no older state of them is used any more.
 
+use stoker_domain::machine::{Input, Reply, TEST_EVERY_MS, TESTS_MAX, TestRefusal};
 use stoker_domain::model::{Channel, Match, OrganizationId, Subscription, SubscriptionId};
 use stoker_domain::ports::store::{RegistryKey, RegistryRow, SwapOutcome, Version};
 use stoker_proto::convert;
@@ -8,7 +9,7 @@ use stoker_proto::problem::ProblemKind;
 use tonic::Status;
 
 use super::portal::Portals;
-use super::{lists, store_status};
+use super::{lists, slot_status, store_status, wrong_reply};
 use crate::SUBSCRIPTIONS_OLD_MOST;
 
 /// Subscriptions of one organization: each fault is held against all of them.
@@ -215,6 +216,28 @@ impl Portals {
             subscription.deliver = deliver;
         }
         self.write_subscription(subscription, Some(version)).await
+    }
+
+    /// Goes by what alarms go by: the subscriptions that the owner knows.
+    pub(super) async fn try_subscription(
+        &self,
+        request: wire::TestSubscriptionRequest,
+    ) -> Result<wire::TestSubscriptionReply, Status> {
+        let organization: OrganizationId = convert::id("organization", &request.organization)?;
+        let id: SubscriptionId = request.id.parse().map_err(|_| no_subscription(&request.id))?;
+        let key = Subscription::stand_in(&organization, &id).ok_or_else(|| no_subscription(&request.id))?;
+        let input = Input::TestSubscription { organization, id };
+        let Reply::Tested(made) = self.slots.apply(key.slot(), input).await.map_err(slot_status)? else {
+            return Err(wrong_reply());
+        };
+        let made = made.map_err(|refusal| match refusal {
+            TestRefusal::NotFound => no_subscription(&request.id),
+            TestRefusal::TooSoon => ProblemKind::TooManyTests
+                .status(format!("a subscription is tested once in {} s", TEST_EVERY_MS / 1_000)),
+            TestRefusal::TooMany => ProblemKind::TooManyTests
+                .status(format!("{TESTS_MAX} test messages are under way; try again in a few minutes")),
+        })?;
+        Ok(wire::TestSubscriptionReply { notifications: made.iter().map(ToString::to_string).collect() })
     }
 
     pub(super) async fn drop_subscription(

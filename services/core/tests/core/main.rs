@@ -21,4 +21,5 @@ mod refusing;
 mod removal;
 mod sessions;
 mod several;
+mod test_message;
 mod weight;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    AlarmId, AttemptResult, CommandId, DeviceKey, EndReason, Event, Millis, NotificationId, Proof,
-    SessionEpoch, SessionInfo, SiteId, Tags, TokenHash, Value,
+    AlarmId, AttemptResult, CommandId, DeviceKey, EndReason, Event, Millis, NotificationId, OrganizationId,
+    Proof, SessionEpoch, SessionInfo, SiteId, SubscriptionId, Tags, TokenHash, Value,
 };
 
 /// Everything that can happen to a slot. Each names devices of this slot only.
@@ -35,6 +35,14 @@ pub enum Input {
         id: AlarmId,
         /// Who.
         by: String,
+    },
+    /// A person asks for a test message to all whom a subscription tells. The slot is that of its
+    /// [`stand_in`](crate::model::Subscription::stand_in).
+    TestSubscription {
+        /// Whose.
+        organization: OrganizationId,
+        /// Which.
+        id: SubscriptionId,
     },
     /// A notifier reports how an attempt went.
     Attempt {

@@ -31,6 +31,8 @@ impl SlotMachine {
             outbox: BTreeMap::new(),
             removals: BTreeMap::new(),
             reached: BTreeMap::new(),
+            tests: BTreeSet::new(),
+            tested: BTreeMap::new(),
             archive_again: BTreeSet::new(),
             timers: Timers::default(),
         };
@@ -101,6 +103,10 @@ impl SlotMachine {
                     self.alarms.insert(row.id, row);
                 }
                 known
+            }
+            StateRow::Notification(row) if row.test => {
+                self.place_test(row);
+                true
             }
             StateRow::Notification(row) => {
                 let pending = row.state == NotificationState::Pending;

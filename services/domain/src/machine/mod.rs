@@ -60,7 +60,7 @@
 //! | 4 everybody is told, under one id | `notifications.rs`, `load.rs` | `a_raised_alarm_is_told`, `every_telling_has_one_id`, `everything_told_gets_out` |
 //! | 5 no alarm by our hand | `sessions.rs`, `silence.rs`, `load.rs` | `silence_is_the_devices_own`, `wills_wait_for_their_time`, `every_absence_is_noticed` |
 //! | 7 organizations apart | `notifications.rs`, `query.rs` | `no_organization_hears_of_another` |
-//! | 8 bounds | every limit in [`Settings`], [`TICK_LIMIT`], [`PENDING_NOTIFICATIONS_MAX`] | `bounds_hold`; the two constants in `tests/` here |
+//! | 8 bounds | every limit in [`Settings`], [`TICK_LIMIT`], [`PENDING_NOTIFICATIONS_MAX`], [`TESTS_MAX`] | `bounds_hold`; the constants in `tests/` here |
 //! | rows are complete | `draft.rs`, `state.rs` | `rows_are_complete`, `due_times_follow_from_rows` (`tests/world/compare.rs`) |
 
 mod alarms;
@@ -78,6 +78,7 @@ mod query;
 mod sessions;
 mod silence;
 mod state;
+mod test_message;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -104,9 +105,10 @@ pub use input::{
 pub use notifications::PENDING_NOTIFICATIONS_MAX;
 pub use output::{
     CommandRefusal, DeviceRefusal, Dispatch, Effect, EventVerdict, NotFound, Output, Reply, SessionGrant,
-    SessionRefusal,
+    SessionRefusal, TestRefusal,
 };
 pub use query::{Counts, DeviceView};
+pub use test_message::{TEST_EVERY_MS, TESTS_MAX};
 pub use timers::TICK_LIMIT;
 
 /// What the machine decides by, besides its state.
@@ -140,6 +142,10 @@ pub struct SlotMachine {
     /// What was told of each active alarm. After a load only what has not left for history: a further subscription that
     /// names the same recipient can then tell it once more, under the same id.
     reached: BTreeMap<AlarmId, BTreeSet<NotificationId>>,
+    /// Notifications that are test messages: they hang on no device.
+    tests: BTreeSet<NotificationId>,
+    /// When each subscription was last tested, as far as that is known and still counts.
+    tested: BTreeMap<DeviceKey, Millis>,
     /// Cleared alarms that were acknowledged while they were on their way to history: they go there once more.
     archive_again: BTreeSet<AlarmId>,
     timers: Timers,
@@ -160,6 +166,9 @@ impl SlotMachine {
             Input::Command(report) => self.command_report(report, &mut draft),
             Input::AcknowledgeAlarm(acknowledge) => self.acknowledge_alarm(acknowledge, &mut draft),
             Input::ClearAlarm { id, by } => self.clear_by_hand(id, by, &mut draft),
+            Input::TestSubscription { organization, id } => {
+                Reply::Tested(self.test_subscription(&organization, &id, &mut draft))
+            }
             Input::Attempt { notification, attempt, result, detail } => {
                 self.attempt_ended(notification, attempt, result, &detail, &mut draft)
             }

@@ -4,6 +4,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::draft::Draft;
 use super::state::NotificationEntry;
+use super::test_message::TEST_GIVE_UP_MS;
 use super::text::cut;
 use super::{Effect, Reply, SlotMachine};
 use crate::model::{
@@ -44,10 +45,10 @@ fn wants(subscription: &Subscription, device: &Device, severity: Severity) -> bo
 
 /// The one id that (alarm, step, recipient, channel) has for ever. It is computed, not counted, so that it is the same
 /// however often the question comes up, also when the first answer has left for history.
-fn notification_id(alarm: AlarmId, step: NotificationStep, channel: &Channel) -> NotificationId {
+pub(super) fn notification_id(alarm: AlarmId, step: &str, channel: &Channel) -> NotificationId {
     let mut hash = Xxh3::new();
     hash.update(&alarm.0.counter.to_be_bytes());
-    for part in [step.as_str(), channel.kind().as_str(), channel.to()] {
+    for part in [step, channel.kind().as_str(), channel.to()] {
         hash.update(part.as_bytes());
         hash.update(&[0]);
     }
@@ -114,7 +115,7 @@ impl SlotMachine {
         draft: &mut Draft<'_>,
     ) {
         let now = draft.now();
-        let id = notification_id(alarm.id, step, channel);
+        let id = notification_id(alarm.id, step.as_str(), channel);
         // What was told in this step is not told again, though it may have left for history by now.
         if self.notifications.contains_key(&id) || !self.reached.entry(alarm.id).or_default().insert(id) {
             return;
@@ -125,20 +126,7 @@ impl SlotMachine {
         let room = entry.pending < PENDING_NOTIFICATIONS_MAX;
         entry.notifications.insert(id);
         entry.pending += 1;
-        let row = Notification {
-            id,
-            device: alarm.device.clone(),
-            alarm: alarm.id,
-            step,
-            content: alarm.clone(),
-            subscription: subscription.clone(),
-            channel: channel.clone(),
-            state: NotificationState::Pending,
-            created_at: now,
-            tried: 0,
-            attempts: Vec::new(),
-            next_attempt_at: None,
-        };
+        let row = fresh(id, alarm.clone(), step, subscription.clone(), channel.clone(), now);
         self.notifications.insert(id, NotificationEntry { row, hand_out_again: now });
         if room {
             self.hand_out(id, draft);
@@ -150,7 +138,7 @@ impl SlotMachine {
     }
 
     /// Puts the attempt that is due into the outbox.
-    fn hand_out(&mut self, id: NotificationId, draft: &mut Draft<'_>) {
+    pub(super) fn hand_out(&mut self, id: NotificationId, draft: &mut Draft<'_>) {
         let Some(entry) = self.notifications.get_mut(&id) else {
             return;
         };
@@ -197,7 +185,7 @@ impl SlotMachine {
             return;
         }
         let waiting = entry.row.next_attempt_at.is_some();
-        let last = entry.row.created_at.saturating_add(draft.settings().notification_give_up_ms);
+        let last = last_attempt(&entry.row, draft);
         if let Some(item) = self.outbox.get(&id).copied() {
             // Not confirmed by the bus. It is never given up so: nobody has even tried.
             self.publish(item, draft);
@@ -240,7 +228,7 @@ impl SlotMachine {
             }
             AttemptResult::Retry => {
                 let next = now.saturating_add(wait_after(id, attempt));
-                let last = row.created_at.saturating_add(draft.settings().notification_give_up_ms);
+                let last = last_attempt(row, draft);
                 if next > last {
                     self.end_notification(id, NotificationState::Failed, Some(&detail), draft);
                 } else {
@@ -266,12 +254,15 @@ impl SlotMachine {
         entry.row.state = state;
         entry.row.next_attempt_at = None;
         let row = entry.row.clone();
-        if let Some(device) = self.entry_mut(&row.device) {
-            device.pending = device.pending.saturating_sub(1);
-        }
         draft.touch(StateKey::Notification(id));
-        if let Some(event) = failure.and_then(|reason| failed_event(&row, reason, draft.now())) {
-            draft.append_event(event);
+        // Of a test there is no device whose history could tell.
+        if !row.test {
+            if let Some(device) = self.entry_mut(&row.device) {
+                device.pending = device.pending.saturating_sub(1);
+            }
+            if let Some(event) = failure.and_then(|reason| failed_event(&row, reason, draft.now())) {
+                draft.append_event(event);
+            }
         }
         draft.archive(StateKey::Notification(id), Append::Notification(row));
     }
@@ -281,12 +272,46 @@ impl SlotMachine {
         if self.notifications.get(&id).is_some_and(|entry| !entry.pending())
             && let Some(entry) = self.notifications.remove(&id)
         {
-            if let Some(device) = self.entry_mut(&entry.row.device) {
+            if entry.row.test {
+                self.tests.remove(&id);
+            } else if let Some(device) = self.entry_mut(&entry.row.device) {
                 device.notifications.remove(&id);
             }
             draft.touch(StateKey::Notification(id));
         }
     }
+}
+
+/// One of which nothing was tried yet.
+pub(super) fn fresh(
+    id: NotificationId,
+    content: Alarm,
+    step: NotificationStep,
+    subscription: SubscriptionId,
+    channel: Channel,
+    now: Millis,
+) -> Notification {
+    Notification {
+        id,
+        device: content.device.clone(),
+        alarm: content.id,
+        step,
+        test: false,
+        content,
+        subscription,
+        channel,
+        state: NotificationState::Pending,
+        created_at: now,
+        tried: 0,
+        attempts: Vec::new(),
+        next_attempt_at: None,
+    }
+}
+
+/// After that time it is not tried any more.
+fn last_attempt(row: &Notification, draft: &Draft<'_>) -> Millis {
+    let give_up = if row.test { TEST_GIVE_UP_MS } else { draft.settings().notification_give_up_ms };
+    row.created_at.saturating_add(give_up)
 }
 
 /// Says in the device's history that somebody could not be told.

@@ -1,7 +1,8 @@
 //! What an input leads to.
 
 use crate::model::{
-    Alarm, Attributes, Command, Device, DeviceKey, EndReason, MemberId, Presence, SessionEpoch,
+    Alarm, Attributes, Command, Device, DeviceKey, EndReason, MemberId, NotificationId, Presence,
+    SessionEpoch,
 };
 use crate::ports::bus::{Activity, ToGateway};
 use crate::ports::store::{Append, Change, OutboxEntry, StateKey};
@@ -70,6 +71,8 @@ pub enum Reply {
     Command(Result<Box<Command>, CommandRefusal>),
     /// To `AcknowledgeAlarm` and `ClearAlarm`.
     Alarm(Result<Box<Alarm>, NotFound>),
+    /// To `TestSubscription`: what was made, one for each recipient.
+    Tested(Result<Vec<NotificationId>, TestRefusal>),
     /// To `CreateDevice`, `PatchDevice` and `RemoveDevice` (the record as it was).
     Device(Result<Box<Device>, DeviceRefusal>),
     /// To `PatchAttributes`.
@@ -123,6 +126,17 @@ pub enum CommandRefusal {
         /// That limit.
         limit: usize,
     },
+}
+
+/// Why no test message was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestRefusal {
+    /// There is no such subscription.
+    NotFound,
+    /// The one before was made less than [`TEST_EVERY_MS`](super::TEST_EVERY_MS) ago.
+    TooSoon,
+    /// As many as [`TESTS_MAX`](super::TESTS_MAX) are under way.
+    TooMany,
 }
 
 /// Why a device was not made or changed.

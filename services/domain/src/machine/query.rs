@@ -125,10 +125,12 @@ impl SlotMachine {
         &'a self,
         organization: &OrganizationId,
     ) -> impl Iterator<Item = &'a Notification> + use<'a> {
-        let mut notifications: Vec<&Notification> = self
-            .entries_of(organization)
-            .flat_map(|entry| &entry.notifications)
+        let of_devices = self.entries_of(organization).flat_map(|entry| &entry.notifications);
+        let mut notifications: Vec<&Notification> = of_devices
+            .chain(&self.tests)
             .filter_map(|id| self.notification(*id))
+            // Tests are of all organizations.
+            .filter(|row| row.device.organization == *organization)
             .collect();
         notifications.sort_by_key(|row| std::cmp::Reverse((row.created_at, row.id)));
         notifications.into_iter()

@@ -116,6 +116,9 @@ pub struct Attempt {
 
 /// What one recipient is told about one step of one alarm. Its id is the idempotency key: (alarm, step, recipient,
 /// channel) has one for ever.
+///
+/// One that is a `test` tells of no alarm: it shows that the recipient can be reached. Its device, alarm and content are
+/// made up for it ([`Subscription::stand_in`](super::Subscription::stand_in)), so that it goes the way that all others go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notification {
     /// The idempotency key.
@@ -126,6 +129,8 @@ pub struct Notification {
     pub alarm: AlarmId,
     /// Which step of it.
     pub step: NotificationStep,
+    /// It tells of no alarm: somebody has asked for a test message.
+    pub test: bool,
     /// The alarm as it was at that step: what is told, however often it is tried.
     pub content: Alarm,
     /// Who wanted it.

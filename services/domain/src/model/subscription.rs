@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Millis;
 use super::alarm::Severity;
-use super::ids::{OrganizationId, SubscriptionId};
+use super::ids::{DeviceId, DeviceKey, OrganizationId, SubscriptionId};
 use super::notification::ChannelKind;
 
 /// Which alarms a subscription wants. All given conditions must hold; an absent one holds always.
@@ -72,6 +72,15 @@ pub struct Subscription {
     pub deliver: Vec<Channel>,
     /// When it was made.
     pub created_at: Millis,
+}
+
+impl Subscription {
+    /// What stands for the device in a test message of this subscription, though no device is meant: its slot makes and keeps the
+    /// message. There always is one, as the ids of both are of the same form.
+    #[must_use]
+    pub fn stand_in(organization: &OrganizationId, id: &SubscriptionId) -> Option<DeviceKey> {
+        Some(DeviceKey::new(organization.clone(), DeviceId::new(id.as_str()).ok()?))
+    }
 }
 
 /// All subscriptions that a core knows at one moment, by organization.

@@ -291,6 +291,9 @@ fn a_raised_alarm_is_told(world: &World, step: &Step<'_>) {
                 .iter()
                 .find(|subscription| subscription.id == row.subscription)
                 .unwrap_or_else(|| panic!("nobody asked for {row:?}"));
+            if row.test {
+                continue;
+            }
             let Some(StateRow::Device(device)) = step.after.get(&StateKey::Device(row.device.clone())) else {
                 panic!("a notification without its device: {row:?}");
             };

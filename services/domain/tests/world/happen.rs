@@ -94,6 +94,12 @@ impl World {
             }
             Op::Note { alarm, clear } => self.note(*alarm, *clear),
             Op::Subscriptions { variant } => self.subscriptions = subscriptions(*variant),
+            Op::Test { subscription } => {
+                let organization = ["acme", "other"][usize::from(*subscription % 2)].parse().unwrap();
+                let id =
+                    ["all", "bad", "boilers", "tagged"][usize::from(*subscription / 2 % 4)].parse().unwrap();
+                self.apply(Input::TestSubscription { organization, id });
+            }
             Op::Create { device } => {
                 self.apply(Input::CreateDevice(Box::new(new_device(*device))));
             }

@@ -47,6 +47,8 @@ pub(crate) enum Op {
     Crash { committed: u8, history: bool, downtime_ms: i64 },
     /// Somebody changes the subscriptions.
     Subscriptions { variant: u8 },
+    /// Somebody wants to see that a subscription reaches people.
+    Test { subscription: u8 },
     /// Somebody makes a device again.
     Create { device: u8 },
     /// Somebody changes a device.
@@ -219,6 +221,7 @@ fn notifications() -> BoxedStrategy<Op> {
             .prop_map(|(work, result, again, ahead)| Op::Attempt { work, result, again, ahead }),
         3 => (any::<u8>(), effect_fate()).prop_map(|(effect, fate)| Op::Effect { effect, fate }),
         1 => (0..6u8).prop_map(|variant| Op::Subscriptions { variant }),
+        1 => (0..8u8).prop_map(|subscription| Op::Test { subscription }),
     ]
     .boxed()
 }

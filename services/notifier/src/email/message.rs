@@ -96,6 +96,9 @@ impl Sender {
 /// `[critical] boiler-7: flame lost (E42)`, or `[cleared] …`.
 fn subject(notification: &Notification) -> String {
     let alarm = &notification.content;
+    if notification.test {
+        return format!("[test] {}", bounded(&one_line(&alarm.text), SUBJECT_TEXT));
+    }
     let mark = match notification.step {
         NotificationStep::Raised => alarm.severity.as_str(),
         NotificationStep::Cleared => "cleared",
@@ -115,13 +118,18 @@ fn what(alarm: &Alarm, text_bytes: usize, code_bytes: usize) -> String {
     }
 }
 
+/// `Name:         value`
+fn line(text: &mut String, name: &str, value: &str) {
+    let _infallible = writeln!(text, "{:<14}{value}", format!("{name}:"));
+}
+
 fn body(notification: &Notification) -> String {
     let alarm = &notification.content;
     let device = &alarm.device.device;
+    if notification.test {
+        return test_body(notification);
+    }
     let mut text = String::new();
-    let line = |text: &mut String, name: &str, value: &str| {
-        text.push_str(&format!("{:<14}{value}\n", format!("{name}:")));
-    };
     text.push_str(&match notification.step {
         NotificationStep::Raised => format!("{device} has raised a {} alarm.\n\n", alarm.severity.as_str()),
         NotificationStep::Cleared => format!("The alarm of {device} is cleared.\n\n"),
@@ -142,6 +150,16 @@ fn body(notification: &Notification) -> String {
     }
     line(&mut text, "Alarm", &alarm.id.to_string());
     line(&mut text, "Subscription", notification.subscription.as_str());
+    text
+}
+
+fn test_body(notification: &Notification) -> String {
+    let alarm = &notification.content;
+    let mut text = bounded(&one_line(&alarm.text), BODY_TEXT);
+    text.push_str(".\n\nWhat this subscription asks for is told to this address.\n\n");
+    line(&mut text, "Organization", alarm.device.organization.as_str());
+    line(&mut text, "Subscription", notification.subscription.as_str());
+    line(&mut text, "Asked for", &for_people(alarm.raised_at));
     text
 }
 
@@ -192,7 +210,7 @@ pub(super) mod header {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{RAISED_AT, cleared, mail, raised};
+    use crate::testing::{RAISED_AT, cleared, mail, raised, test};
 
     const NOW: Millis = RAISED_AT + 700;
 
@@ -243,6 +261,16 @@ Subscription: night-shift\r
         let hash = id.strip_prefix("<alm-0a-1-3.raised.").unwrap().strip_suffix("@example.com>").unwrap();
         assert!(hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
         assert_eq!(mail.replace(hash, "HASH"), expected);
+    }
+
+    #[test]
+    fn a_test_says_that_it_is_one_and_names_no_device() {
+        let mail = built(&test(1, mail()));
+        assert_eq!(header(&mail, "Subject"), Some("[test] Night shift: this is a test, nothing has failed"));
+        let (_, body) = mail.split_once("\r\n\r\n").unwrap();
+        assert!(!body.contains("Device:") && !body.contains("Alarm:"), "{body}");
+        assert!(body.contains("Subscription: night-shift\r\n"), "{body}");
+        assert!(body.contains("Asked for:    2023-11-14 22:13:20 UTC"), "{body}");
     }
 
     #[test]

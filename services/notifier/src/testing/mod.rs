@@ -42,6 +42,7 @@ pub(crate) fn raised(number: u64, channel: Channel) -> Notification {
         device: alarm().device,
         alarm: alarm().id,
         step: NotificationStep::Raised,
+        test: false,
         content: alarm(),
         subscription: SubscriptionId::new("night-shift").unwrap(),
         channel,
@@ -60,6 +61,18 @@ pub(crate) fn cleared(number: u64, channel: Channel) -> Notification {
     notification.content.state = AlarmState::Cleared;
     notification.content.cleared_at = Some(CLEARED_AT);
     notification.content.count = 4;
+    notification
+}
+
+/// A test message.
+pub(crate) fn test(number: u64, channel: Channel) -> Notification {
+    let mut notification = raised(number, channel);
+    notification.test = true;
+    notification.content.device =
+        DeviceKey::new(OrganizationId::default_organization(), DeviceId::new("night-shift").unwrap());
+    notification.content.code = "test".into();
+    notification.content.severity = Severity::Warning;
+    notification.content.text = "Night shift: this is a test, nothing has failed".into();
     notification
 }
 

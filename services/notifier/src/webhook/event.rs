@@ -18,7 +18,21 @@ struct CloudEvent<'a> {
     subject: &'a str,
     time: String,
     datacontenttype: &'static str,
-    data: AlarmBody<'a>,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Alarm(AlarmBody<'a>),
+    Test(TestBody<'a>),
+}
+
+/// That the recipient can be reached.
+#[derive(Serialize)]
+struct TestBody<'a> {
+    subscription: &'a str,
+    text: &'a str,
 }
 
 /// An alarm as `GET /alarms/{id}` shows it.
@@ -47,15 +61,23 @@ struct AcknowledgementBody<'a> {
 /// The body of the request: the same bytes for every attempt.
 pub(super) fn body(notification: &Notification) -> Result<Vec<u8>, serde_json::Error> {
     let alarm = &notification.content;
+    let (kind, subject, data) = if notification.test {
+        let subscription = notification.subscription.as_str();
+        let data = Data::Test(TestBody { subscription, text: &alarm.text });
+        ("dev.stoker.test".to_owned(), subscription, data)
+    } else {
+        let kind = format!("dev.stoker.alarm.{}", notification.step.as_str());
+        (kind, alarm.device.device.as_str(), Data::Alarm(alarm_body(alarm)))
+    };
     serde_json::to_vec(&CloudEvent {
         specversion: "1.0",
         id: notification.id.to_string(),
         source: format!("urn:stoker:{}", alarm.device.organization),
-        kind: format!("dev.stoker.alarm.{}", notification.step.as_str()),
-        subject: alarm.device.device.as_str(),
+        kind,
+        subject,
         time: rfc3339(happened_at(notification)),
         datacontenttype: "application/json",
-        data: alarm_body(alarm),
+        data,
     })
 }
 

@@ -124,14 +124,6 @@ impl Backlog {
         self.append(at, Some(item), now);
     }
 
-    /// An item came that is not shown.
-    pub(super) fn pass(&mut self, at: &FeedPosition, now: Duration) {
-        self.advance(at, at.number.saturating_sub(1), now);
-        if let Some(head) = self.heads.get_mut(&at.publisher) {
-            head.number = head.number.max(at.number);
-        }
-    }
-
     /// A publisher says how far it is.
     pub(super) fn reached(&mut self, at: &FeedPosition, now: Duration) {
         self.advance(at, at.number, now);

@@ -58,14 +58,3 @@ fn what_came_before_is_not_taken_again() {
     let numbers: Vec<_> = backlog.entries.iter().map(|entry| (entry.number, entry.item.is_some())).collect();
     assert_eq!(numbers[3..], [(5, false), (6, true)], "what is missing has its place");
 }
-
-#[test]
-fn what_is_not_shown_counts_all_the_same() {
-    let mut backlog = Backlog::new(Bounds { entries: 5, bytes: 10_000 });
-    backlog.reached(&at("a", 0), NOW);
-    backlog.pass(&at("a", 1), NOW);
-    backlog.push(&at("a", 2), item(1), NOW);
-    assert_eq!(backlog.end(), 1, "there is no gap");
-    backlog.pass(&at("a", 5), NOW);
-    assert_eq!((backlog.end(), backlog.position().of("a")), (2, Some(5)), "and here is one");
-}

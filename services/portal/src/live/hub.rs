@@ -204,8 +204,7 @@ impl Hub {
         let now = self.0.begun.elapsed();
         let mut backlog = self.0.backlog.lock();
         match shown {
-            Some(Ok(Some(item))) => backlog.push(&at, item, now),
-            Some(Ok(None)) => backlog.pass(&at, now),
+            Some(Ok(item)) => backlog.push(&at, item, now),
             // Why an item cannot be shown is said where that happens; listeners see a gap.
             Some(Err(_)) | None => backlog.reached(&at, now),
         }

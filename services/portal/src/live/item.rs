@@ -13,14 +13,42 @@ use stoker_proto::convert;
 
 use crate::alarms::Alarm;
 use crate::commands::Command;
-use crate::devices::Connection;
+use crate::devices::{Connection, Device};
 use crate::events::Event;
 use crate::json::raw;
 use crate::problem::Problem;
 use crate::telemetry::Latest;
+use crate::time::Time;
 
 /// What items there are.
-pub(super) const KINDS: [&str; 5] = ["event", "alarm", "command", "connection", "telemetry"];
+pub(super) const KINDS: [&str; 7] =
+    ["event", "alarm", "command", "connection", "telemetry", "device", "attributes"];
+
+/// A device without its connection, of which another item tells.
+#[derive(Serialize)]
+struct Record<'a> {
+    id: &'a str,
+    organization: &'a str,
+    model: Option<&'a str>,
+    site: Option<&'a str>,
+    tags: &'a [String],
+    expected_interval_s: Option<u32>,
+    created_at: Time,
+}
+
+impl<'a> Record<'a> {
+    fn of(device: &'a Device) -> Self {
+        Self {
+            id: &device.id,
+            organization: &device.organization,
+            model: device.model.as_deref(),
+            site: device.site.as_deref(),
+            tags: &device.tags,
+            expected_interval_s: device.expected_interval_s,
+            created_at: device.created_at,
+        }
+    }
+}
 
 /// One item, ready to be sent to everybody.
 #[derive(Debug)]
@@ -31,8 +59,8 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// Of what is shown in the feed; none of what is not.
-    pub(super) fn of(activity: &Activity) -> Result<Option<Self>, Problem> {
+    /// As the feed shows it.
+    pub(super) fn of(activity: &Activity) -> Result<Self, Problem> {
         let (kind, key, data) = match activity {
             Activity::Event(event) => {
                 ("event", &event.device, json(&Event::from_wire(convert::event_to_wire(event.clone()))?)?)
@@ -49,9 +77,14 @@ impl Item {
                 ("connection", &presence.key, json(&shown)?)
             }
             Activity::Telemetry(reading) => ("telemetry", &reading.device, newest(reading)?),
-            Activity::Device(_) | Activity::Attributes(_) => return Ok(None),
+            Activity::Device(device) => {
+                let shown = Device::from_wire(convert::device_to_wire(device, None))?;
+                ("device", &device.key, json(&Record::of(&shown))?)
+            }
+            // They may be larger than all that else is told: whoever wants them reads them.
+            Activity::Attributes(attributes) => ("attributes", &attributes.key, raw("null".to_owned())?),
         };
-        Ok(Some(Self { kind, key: key.clone(), data }))
+        Ok(Self { kind, key: key.clone(), data })
     }
 
     /// About what it takes in memory, as it is and in its frame.

@@ -17,7 +17,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use stoker_domain::OrganizationId;
 use stoker_domain::model::pattern_matches;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::App;
 use crate::auth;
@@ -35,7 +35,7 @@ pub(crate) use hub::Hub;
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// A listener that takes nothing for so long is closed.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
-/// How often a quiet listener is asked whether it is there, and how long it may say nothing.
+/// How often a listener is asked whether it is there, and how long it may say nothing.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const SILENT_MOST: Duration = Duration::from_secs(90);
 /// No longer than the session of a console lasts: who may not listen any more is not listened for ever.
@@ -77,7 +77,9 @@ impl FromStr for Types {
         let known = |name: &str| item::KINDS.into_iter().find(|kind| *kind == name);
         let types: Option<Vec<_>> = text.split(',').take(item::KINDS.len() + 1).map(known).collect();
         let types = types.filter(|types| types.len() <= item::KINDS.len());
-        types.map(Self).ok_or("types are of event, alarm, command, connection and telemetry, between commas")
+        types.map(Self).ok_or(
+            "types are event, alarm, command, connection, telemetry, device, attributes, between commas",
+        )
     }
 }
 
@@ -167,7 +169,7 @@ impl Client {
         if write(socket, vec![hello.into()]).await.is_err() {
             return Gone::Away;
         }
-        let mut heard = Instant::now();
+        let mut watch = Watch::begin();
         loop {
             let told = self.listener.next(&mut reader, |item| self.wants(item));
             // What cannot be made into a frame is left out; it is said where that happens.
@@ -180,10 +182,10 @@ impl Client {
                 more = self.listener.more(reader.cursor()) => if !more { return Gone::Again },
                 said = socket.recv() => match said {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return Gone::Away,
-                    Some(Ok(_)) => heard = Instant::now(),
+                    Some(Ok(_)) => watch.heard(),
                 },
-                () = tokio::time::sleep(PING_EVERY) => {
-                    if heard.elapsed() > SILENT_MOST {
+                there = watch.asks() => {
+                    if !there {
                         return Gone::Away;
                     }
                     let ping = socket.send(Message::Ping(Vec::new().into()));
@@ -206,6 +208,32 @@ impl Client {
     }
 }
 
+/// Whether a listener is still there.
+struct Watch {
+    pings: Interval,
+    heard: Instant,
+}
+
+impl Watch {
+    fn begin() -> Self {
+        let now = Instant::now();
+        let mut pings = interval_at(now + PING_EVERY, PING_EVERY);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { pings, heard: now }
+    }
+
+    /// It has said something.
+    fn heard(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Comes when it is to be asked, however often this is begun anew; false when it has said nothing for too long.
+    async fn asks(&mut self) -> bool {
+        self.pings.tick().await;
+        self.heard.elapsed() <= SILENT_MOST
+    }
+}
+
 /// Writes frames, within a time.
 async fn write(socket: &mut WebSocket, frames: Vec<Utf8Bytes>) -> Result<(), ()> {
     let all = async {
@@ -222,7 +250,32 @@ async fn write(socket: &mut WebSocket, frames: Vec<Utf8Bytes>) -> Result<(), ()>
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+
+    /// Whoever is told something each second, and never waits for anything else for longer.
+    async fn told_each_second(seconds: u64, answers: bool) -> (u32, Option<u64>) {
+        let (mut watch, mut asked) = (Watch::begin(), 0);
+        for second in 1..=seconds {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            match watch.asks().now_or_never() {
+                Some(true) => asked += 1,
+                Some(false) => return (asked, Some(second)),
+                None => {}
+            }
+            if answers {
+                watch.heard();
+            }
+        }
+        (asked, None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_found_however_much_there_is_to_tell() {
+        assert_eq!(told_each_second(600, false).await, (3, Some(120)));
+        assert_eq!(told_each_second(600, true).await, (20, None));
+    }
 
     #[test]
     fn types_are_those_that_there_are() {

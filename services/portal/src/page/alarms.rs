@@ -8,7 +8,7 @@ use serde::Deserialize;
 use stoker_domain::{AlarmId, Millis};
 
 use super::ALARMS;
-use super::form::Form;
+use super::form::SessionForm;
 use super::frame::{Head, page, refusal, token};
 use super::parts::{alarm_row, badge, device_link, link, moment, pages, short, since};
 use super::session::Session;
@@ -261,13 +261,11 @@ fn told(app: &App, session: &Session, story: &Story) -> Markup {
 
 pub(crate) async fn acknowledge(
     State(app): State<App>,
-    session: Session,
     id: Result<Id<AlarmId>, Problem>,
-    form: Result<Form, Problem>,
+    SessionForm { session, form }: SessionForm,
 ) -> Response {
     let done = async {
-        let (Id(id), form) = (id?, form?);
-        form.of(&app, &session)?;
+        let Id(id) = id?;
         let note = form.field("note").trim();
         let note = (!note.is_empty()).then(|| note.parse::<Note>()).transpose();
         let note = note.map_err(|detail| Problem::invalid(detail).pointing_at("/note"))?;
@@ -279,14 +277,11 @@ pub(crate) async fn acknowledge(
 
 pub(crate) async fn clear(
     State(app): State<App>,
-    session: Session,
     id: Result<Id<AlarmId>, Problem>,
-    form: Result<Form, Problem>,
+    SessionForm { session, .. }: SessionForm,
 ) -> Response {
     let done = async {
-        let (Id(id), form) = (id?, form?);
-        form.of(&app, &session)?;
-        let axum::Json(alarm) = alarms::clear(State(app.clone()), Id(id)).await?;
+        let axum::Json(alarm) = alarms::clear(State(app.clone()), id?).await?;
         Ok(Redirect::to(&format!("/alarms/{}", alarm.id)).into_response())
     };
     done.await.unwrap_or_else(|problem: Problem| refusal(&app, Some(&session), &problem))

@@ -7,12 +7,12 @@ use maud::{Markup, html};
 use serde_json::{Map, Value as Json};
 use stoker_domain::DeviceId;
 
-use super::form::Form;
+use super::form::{Form, SessionForm};
 use super::frame::{Head, page, refusal, token};
-use super::names::{is_known, name};
+use super::names::is_known;
 use super::parts::{connection, device_link, device_path, moment, refused, short};
 use super::session::Session;
-use super::welcome::snippets;
+use super::welcome::{Broker, snippets};
 use super::{CONNECT, FLEET};
 use crate::App;
 use crate::devices::{self, Device, NewDevice};
@@ -78,19 +78,15 @@ fn device_of(form: &Form) -> Result<NewDevice, Problem> {
 /// Makes a device and shows its token, this once.
 pub(crate) async fn make(
     State(app): State<App>,
-    session: Session,
     headers: HeaderMap,
-    form: Result<Form, Problem>,
+    SessionForm { session, form }: SessionForm,
 ) -> Response {
-    let form = match form.and_then(|form| form.of(&app, &session).map(|()| form)) {
-        Ok(form) => form,
-        Err(problem) => return refusal(&app, Some(&session), &problem),
-    };
     let made = async { devices::create_as(&app, device_of(&form)?).await };
     match made.await {
         Ok(made) => {
             let waiting = Waiting { device: made.device, newest: None };
-            let main = waiting.main(&host(&app, &headers), made.token.as_deref());
+            let host = host(&app, &headers);
+            let main = waiting.main(&Broker::of(&app, &host), made.token.as_deref());
             page(&app, Some(&session), StatusCode::CREATED, &waiting.head(), &main)
         }
         Err(problem) => asked(&app, &session, Some((&form, &problem))),
@@ -110,7 +106,7 @@ impl Waiting {
         head.source(format!("{CONNECT}/{}", self.device.id))
     }
 
-    fn main(&self, host: &str, secret: Option<&str>) -> Markup {
+    fn main(&self, broker: &Broker<'_>, secret: Option<&str>) -> Markup {
         let id = &self.device.id;
         html! {
             h1 { "Connect " (id) }
@@ -124,7 +120,7 @@ impl Waiting {
             } @else {
                 p.calm { "Put its token where it says $TOKEN." }
             }
-            (snippets(name(host), secret))
+            (snippets(broker, secret))
             p { "Then: " a href=(device_path(id)) { "the page of " (id) } ", or "
                 a href=(super::SUBSCRIPTIONS) { "who is told when it fails" } "." }
         }
@@ -168,9 +164,13 @@ pub(crate) async fn waiting(
         Ok(Waiting { device: device.0, newest: latest.0.into_iter().max_by_key(|(_, latest)| latest.ts) })
     };
     match fetched.await {
-        Ok(waiting) => {
-            page(&app, Some(&session), StatusCode::OK, &waiting.head(), &waiting.main(&host, None))
-        }
+        Ok(waiting) => page(
+            &app,
+            Some(&session),
+            StatusCode::OK,
+            &waiting.head(),
+            &waiting.main(&Broker::of(&app, &host), None),
+        ),
         Err(problem) => refusal(&app, Some(&session), &problem),
     }
 }

@@ -93,6 +93,17 @@
     (again || region).focus({ preventScroll: true });
   };
 
+  // What is under way and in no feed says itself when it is to be looked at (`data-soon`, in milliseconds).
+  const awaited = new Set();
+  const look = () => {
+    for (const one of document.querySelectorAll("[data-soon]")) {
+      const id = one.closest("[data-live]")?.id;
+      if (!id || awaited.has(id)) continue;
+      awaited.add(id);
+      setTimeout(() => { awaited.delete(id); dirty.add(id); plan(); }, Number(one.dataset.soon));
+    }
+  };
+
   const refresh = async () => {
     const wanted = ready().filter((id) => due(id) === 0);
     busy = true;
@@ -108,9 +119,17 @@
         const fresh = page.getElementById(id);
         fetched.set(id, performance.now());
         if (region && fresh && inUse(region)) continue;
+        // It is over with what was waited for there: all of the page is another now. Not loaded anew, which would cut off
+        // whoever is on the way to elsewhere.
+        const whole = page.getElementById("main");
+        if (region && !fresh && whole && region.dataset.until !== undefined) {
+          swap(document.getElementById("main"), whole);
+          break;
+        }
         dirty.delete(id);
         if (region && fresh) swap(region, fresh);
       }
+      look();
     } catch {
       failures = Math.min(failures + 1, 10);
     } finally {
@@ -223,5 +242,6 @@
   // A page that comes back from the browser's memory was told nothing meanwhile.
   window.addEventListener("pageshow", (event) => { if (event.persisted) soil(); });
   setInterval(() => soil(), ANYWAY);
+  look();
   connect();
 })();

@@ -118,7 +118,8 @@ pub(crate) async fn show(State(app): State<App>, session: Session, request: Requ
     };
     let first = fleet.devices.items.is_empty() && !view.is_filtered() && view.cursor.is_none();
     let main = if first {
-        welcome(app.https, &host(&app, request.headers()), &form(&app, &session, None))
+        let host = host(&app, request.headers());
+        welcome(&app, &host, &form(&app, &session, None))
     } else {
         let now = now();
         html! {
@@ -128,7 +129,7 @@ pub(crate) async fn show(State(app): State<App>, session: Session, request: Requ
             (listed(&view, &fleet, now))
         }
     };
-    let head = Head::new("Fleet").at(FLEET).follows(None, "alarm,connection");
+    let head = Head::new("Fleet").at(FLEET).follows(None, "alarm,connection,device");
     page(&app, Some(&session), StatusCode::OK, &head, &main)
 }
 
@@ -136,7 +137,7 @@ fn summary(fleet: &Fleet, now: Millis) -> Markup {
     let alarms = &fleet.alarms;
     let unread = alarms.items.iter().filter(|alarm| alarm.acknowledged.is_none()).count();
     html! {
-        section #summary.summary aria-label="Summary" data-live="alarm connection" data-every="1000" {
+        section #summary.summary aria-label="Summary" data-live="alarm connection device" data-every="1000" {
             div.figure { b { (fleet.status.devices) } span { "devices" } }
             div.figure { b { (fleet.status.devices_online) } span { "online" } }
             div.figure.urgent[unread > 0] {
@@ -184,7 +185,7 @@ fn listed(view: &View, fleet: &Fleet, now: Millis) -> Markup {
                 a.button.small href=(CONNECT) { "Connect a device" }
             }
             (filter(view))
-            div #rows data-live="alarm connection" data-every="1000" {
+            div #rows data-live="alarm connection device" data-every="1000" {
                 @if fleet.devices.items.is_empty() {
                     p.calm { "No device is like that." }
                 } @else {

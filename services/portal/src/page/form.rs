@@ -1,10 +1,14 @@
 //! Forms: where they come from and what they carry.
+//!
+//! Handlers get a form only by [`SessionForm`], which has looked at it, or by [`SignInForm`], of whoever has no session yet.
 
 use std::collections::BTreeMap;
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 
+use super::frame::refusal;
 use super::names::is_known;
 use super::session::Session;
 use crate::App;
@@ -16,14 +20,6 @@ use crate::problem::Problem;
 pub(crate) struct Form(BTreeMap<String, String>);
 
 impl Form {
-    /// That it stood on a page of this session.
-    pub(crate) fn of(&self, app: &App, session: &Session) -> Result<(), Problem> {
-        if session.owns(app, self.field("token")) {
-            return Ok(());
-        }
-        Err(Problem::forbidden("this form is not of your session: load its page anew, and send it again"))
-    }
-
     /// Where the form says that it leads afterwards, if that is a page of ours.
     pub(crate) fn back<'a>(&'a self, otherwise: &'a str) -> &'a str {
         let back = self.field("back");
@@ -37,12 +33,8 @@ impl Form {
     pub(crate) fn field(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
-}
 
-impl FromRequest<App> for Form {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+    async fn read(request: Request, app: &App) -> Result<Self, Problem> {
         if !is_ours(request.headers(), app.hostname.as_deref()) {
             let hint = match &app.hostname {
                 Some(hostname) => format!("; this portal's own are at {hostname}"),
@@ -56,6 +48,46 @@ impl FromRequest<App> for Form {
         }
         let body = read(request).await?;
         Ok(Self(form_urlencoded::parse(&body).into_owned().collect()))
+    }
+}
+
+/// Who is signed in, and a form that stood on a page of that very session.
+#[derive(Debug)]
+pub(crate) struct SessionForm {
+    pub(crate) session: Session,
+    pub(crate) form: Form,
+}
+
+impl FromRequest<App> for SessionForm {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let session =
+            Session::from_request_parts(&mut parts, app).await.map_err(IntoResponse::into_response)?;
+        let taken = async {
+            let form = Form::read(Request::from_parts(parts, body), app).await?;
+            if session.owns(app, form.field("token")) {
+                return Ok(form);
+            }
+            Err(Problem::forbidden("this form is not of your session: load its page anew, and send it again"))
+        };
+        match taken.await {
+            Ok(form) => Ok(Self { session, form }),
+            Err(problem) => Err(refusal(app, Some(&session), &problem)),
+        }
+    }
+}
+
+/// The form by which a session begins: none vouches for it yet, so it may do nothing else.
+#[derive(Debug)]
+pub(crate) struct SignInForm(pub(crate) Form);
+
+impl FromRequest<App> for SignInForm {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        Form::read(request, app).await.map(Self).map_err(|problem| refusal(app, None, &problem))
     }
 }
 

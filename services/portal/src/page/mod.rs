@@ -44,6 +44,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/alarms/{id}/clear", post(alarms::clear))
         .route(ACTIVITY, get(activity::show))
         .route(SUBSCRIPTIONS, get(subscriptions::list).post(subscriptions::create))
+        .route("/subscriptions/{id}/test", post(subscriptions::test))
         .route("/subscriptions/{id}/remove", post(subscriptions::remove))
         .route(NOTIFICATIONS, get(notifications::list))
         .route(CONNECT, get(connect::show).post(connect::make))

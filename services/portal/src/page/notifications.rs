@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
+use stoker_domain::Millis;
 
 use super::NOTIFICATIONS;
 use super::frame::{Head, page, refusal};
@@ -14,8 +15,13 @@ use crate::App;
 use crate::extract::{Parsed, Query};
 use crate::list::{Limit, List};
 use crate::notifications::{self, Notification, NotificationState, NotificationsQuery};
+use crate::time::now;
 
 const PAGE: u32 = 50;
+/// What is to be tried later is looked at when everything is.
+const SOON_MS: Millis = 60_000;
+/// An attempt takes about as long.
+const ATTEMPT_MS: Millis = 1_500;
 
 #[derive(Debug, Default, Deserialize)]
 struct View {
@@ -59,6 +65,13 @@ pub(crate) async fn list(State(app): State<App>, session: Session, request: Requ
     }
 }
 
+/// In how many milliseconds something of these is to be seen that the feed does not tell.
+fn soon(items: &[Notification], now: Millis) -> Option<Millis> {
+    let pending = items.iter().filter(|one| one.state == NotificationState::Pending);
+    let left = pending.map(|one| one.next_attempt_at.map_or(0, |at| at.0.saturating_sub(now).max(0)));
+    left.min().filter(|left| *left <= SOON_MS).map(|left| left + ATTEMPT_MS)
+}
+
 fn listed(view: &View, list: &List<Notification>) -> Markup {
     html! {
         h1 { "Notifications" }
@@ -75,8 +88,9 @@ fn listed(view: &View, list: &List<Notification>) -> Markup {
                 @if view.state().is_some() { a href=(NOTIFICATIONS) { "Show all" } }
             }
         }
-        // An attempt follows on an alarm: a while later it is looked at once more.
+        // An attempt follows on an alarm: a while later it is looked at once more. A test follows on nothing that the feed tells.
         section #told aria-label="Notifications, newest first" data-live="alarm" data-again="3000" {
+            @if let Some(soon) = soon(&list.items, now()) { span data-soon=(soon) hidden {} }
             @if list.items.is_empty() {
                 p.calm { @if view.state().is_some() { "No notification is like that." } @else {
                     "Nobody was told anything yet. " a href=(super::SUBSCRIPTIONS) { "Subscriptions" } " say who is to be." } }
@@ -103,7 +117,12 @@ fn row(one: &Notification) -> Markup {
         tr {
             td data-label="Made" { (moment(one.created_at)) }
             td data-label="Alarm" {
-                (device_link(&one.device)) ": " a href={ "/alarms/" (one.alarm) } { (one.step.as_str()) }
+                @match (&one.device, &one.alarm) {
+                    (Some(device), Some(alarm)) => {
+                        (device_link(device)) ": " a href={ "/alarms/" (alarm) } { (one.step.as_str()) }
+                    },
+                    _ => a href=(super::SUBSCRIPTIONS) { "test message" },
+                }
             }
             td data-label="To" { (one.channel) " " (short(&one.to)) }
             td data-label="State" {

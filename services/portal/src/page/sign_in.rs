@@ -5,11 +5,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderValue, StatusCode, header};
 use maud::html;
 
-use super::form::Form;
+use super::form::{SessionForm, SignInForm};
 use super::frame::{Head, page, refusal};
 use super::session::{Session, forget};
 use super::{FLEET, SIGN_IN};
 use crate::App;
+use crate::auth::ADMIN;
 use crate::problem::Problem;
 use crate::time::now;
 
@@ -20,6 +21,8 @@ fn form(app: &App, status: StatusCode, wrong: bool) -> Response {
             p { "With the administrator's token. The first " code { "stoker up" } " wrote it to "
                 code { "admin.token" } " in its data directory and said where that is." }
             form method="post" action=(SIGN_IN) {
+                // For password managers, which keep a secret with a name.
+                input type="text" name="username" value=(ADMIN) autocomplete="username" readonly hidden;
                 label for="secret" { "Token" }
                 input #secret type="password" name="secret" required autocomplete="current-password" autofocus
                     aria-describedby=[wrong.then_some("wrong")];
@@ -35,11 +38,7 @@ pub(crate) async fn show(State(app): State<App>) -> Response {
     form(&app, StatusCode::OK, false)
 }
 
-pub(crate) async fn sign_in(State(app): State<App>, fields: Result<Form, Problem>) -> Response {
-    let fields = match fields {
-        Ok(fields) => fields,
-        Err(problem) => return refusal(&app, None, &problem),
-    };
+pub(crate) async fn sign_in(State(app): State<App>, SignInForm(fields): SignInForm) -> Response {
     if !app.auth.is_admin(fields.field("secret").trim()) {
         tracing::warn!("somebody tried to sign in with a wrong token");
         let mut response = form(&app, StatusCode::UNAUTHORIZED, true);
@@ -54,20 +53,10 @@ pub(crate) async fn sign_in(State(app): State<App>, fields: Result<Form, Problem
     }
 }
 
-pub(crate) async fn sign_out(
-    State(app): State<App>,
-    session: Session,
-    fields: Result<Form, Problem>,
-) -> Response {
-    match fields {
-        Ok(fields) if fields.of(&app, &session).is_ok() => {
-            let mut response = Redirect::to(SIGN_IN).into_response();
-            if let Some(cookie) = forget(&app) {
-                response.headers_mut().insert(header::SET_COOKIE, cookie);
-            }
-            response
-        }
-        Ok(_) => refusal(&app, Some(&session), &Problem::forbidden("this form is not of your session")),
-        Err(problem) => refusal(&app, Some(&session), &problem),
+pub(crate) async fn sign_out(State(app): State<App>, _: SessionForm) -> Response {
+    let mut response = Redirect::to(SIGN_IN).into_response();
+    if let Some(cookie) = forget(&app) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
+    response
 }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value as Json, json};
 use stoker_domain::SubscriptionId;
 
-use super::form::Form;
+use super::form::{Form, SessionForm};
 use super::frame::{Head, page, refusal, token};
 use super::parts::{link, pages, refused, short};
 use super::session::Session;
@@ -95,9 +95,15 @@ fn row(app: &App, session: &Session, one: &Subscription) -> Markup {
                     } }
                 }
             }
-            form method="post" action={ "/subscriptions/" (one.id) "/remove" } {
-                (token(app, session))
-                button.small type="submit" { "Remove" span.unseen { " " (one.name) } }
+            div.go {
+                form method="post" action={ "/subscriptions/" (one.id) "/test" } {
+                    (token(app, session))
+                    button.small type="submit" { "Send a test message" span.unseen { " to " (one.name) } }
+                }
+                form method="post" action={ "/subscriptions/" (one.id) "/remove" } {
+                    (token(app, session))
+                    button.small type="submit" { "Remove" span.unseen { " " (one.name) } }
+                }
             }
         }
     }
@@ -194,15 +200,7 @@ fn subscription_of(form: &Form) -> Result<NewSubscription, Problem> {
     parse_json(body.to_string().as_bytes())
 }
 
-pub(crate) async fn create(
-    State(app): State<App>,
-    session: Session,
-    form: Result<Form, Problem>,
-) -> Response {
-    let form = match form.and_then(|form| form.of(&app, &session).map(|()| form)) {
-        Ok(form) => form,
-        Err(problem) => return refusal(&app, Some(&session), &problem),
-    };
+pub(crate) async fn create(State(app): State<App>, SessionForm { session, form }: SessionForm) -> Response {
     let done = async { subscriptions::create_as(&app, subscription_of(&form)?).await };
     match done.await {
         Ok(_) => Redirect::to(SUBSCRIPTIONS).into_response(),
@@ -210,16 +208,26 @@ pub(crate) async fn create(
     }
 }
 
-pub(crate) async fn remove(
+/// Leads to where its attempts are seen.
+pub(crate) async fn test(
     State(app): State<App>,
-    session: Session,
     id: Result<Id<SubscriptionId>, Problem>,
-    form: Result<Form, Problem>,
+    SessionForm { session, .. }: SessionForm,
 ) -> Response {
     let done = async {
-        let (id, form) = (id?, form?);
-        form.of(&app, &session)?;
-        subscriptions::remove(State(app.clone()), id).await?;
+        drop(subscriptions::test(State(app.clone()), id?).await?);
+        Ok(Redirect::to(NOTIFICATIONS).into_response())
+    };
+    done.await.unwrap_or_else(|problem: Problem| refusal(&app, Some(&session), &problem))
+}
+
+pub(crate) async fn remove(
+    State(app): State<App>,
+    id: Result<Id<SubscriptionId>, Problem>,
+    SessionForm { session, .. }: SessionForm,
+) -> Response {
+    let done = async {
+        subscriptions::remove(State(app.clone()), id?).await?;
         Ok(Redirect::to(SUBSCRIPTIONS).into_response())
     };
     done.await.unwrap_or_else(|problem: Problem| refusal(&app, Some(&session), &problem))

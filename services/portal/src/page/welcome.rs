@@ -3,9 +3,29 @@
 use maud::{Markup, html};
 
 use super::names::name;
+use crate::App;
 
-/// How a device reports and fails, ready to be copied, for devices that come to this name; with the token where it is known.
-pub(super) fn snippets(name: &str, secret: Option<&str>) -> Markup {
+/// Where devices connect.
+pub(super) struct Broker<'a> {
+    host: &'a str,
+    port: u16,
+    tls: bool,
+}
+
+impl<'a> Broker<'a> {
+    /// As it is configured; without a name there, the one by which the portal was reached (`host`, with its port).
+    pub(super) fn of(app: &'a App, host: &'a str) -> Self {
+        let mqtt = &app.mqtt;
+        Self { host: mqtt.host.as_deref().unwrap_or_else(|| name(host)), port: mqtt.port, tls: mqtt.tls }
+    }
+}
+
+/// How a device reports and fails, ready to be copied; with the token where it is known.
+pub(super) fn snippets(broker: &Broker<'_>, secret: Option<&str>) -> Markup {
+    let Broker { host, port, tls } = *broker;
+    let by_tls = if tls { " --tls-use-os-certs" } else { "" };
+    let mosquitto = format!("mosquitto_pub -h {host} -p {port}{by_tls} -q 1 -u");
+    let (ssl, context) = if tls { ("ssl, ", ", tls=ssl.create_default_context()") } else { ("", "") };
     let (shell, python) = match secret {
         // Tokens that the platform makes are of letters, digits, `-` and `_`.
         Some(secret) => (secret.to_owned(), format!("\"{secret}\"")),
@@ -16,29 +36,34 @@ pub(super) fn snippets(name: &str, secret: Option<&str>) -> Markup {
             h2 { "Let it report" }
             p { "With Mosquitto's client, the token being the user name:" }
             pre tabindex="0" { code {
-                "mosquitto_pub -h " (name) " -p 1883 -q 1 -u " (shell) " \\\n"
+                (mosquitto) " " (shell) " \\\n"
                 "  -t v1/devices/me/telemetry -m '{\"t_supply\":71.2}'"
             } }
             p { "or with Python's paho-mqtt:" }
             pre tabindex="0" { code {
-                "import json, paho.mqtt.publish as publish\n"
+                "import json, " (ssl) "paho.mqtt.publish as publish\n"
                 "publish.single(\"v1/devices/me/telemetry\", json.dumps({\"t_supply\": 71.2}), qos=1,\n"
-                "    hostname=\"" (name) "\", auth={\"username\": " (python) "})"
+                "    hostname=\"" (host) "\", port=" (port) ", auth={\"username\": " (python) "}" (context) ")"
             } }
             h2 { "Let it fail" }
             pre tabindex="0" { code {
-                "mosquitto_pub -h " (name) " -p 1883 -q 1 -u " (shell) " -t v1/devices/me/events \\\n"
+                (mosquitto) " " (shell) " -t v1/devices/me/events \\\n"
                 "  -m '{\"kind\":\"fault\",\"code\":\"E42\",\"severity\":\"critical\",\"text\":\"flame lost\"}'"
             } }
         }
     }
 }
 
-/// The steps, for whoever reached this portal as `host` (with its port where it has one), by HTTPS or not. `form` makes a device.
-pub(super) fn welcome(https: bool, host: &str, form: &Markup) -> Markup {
+/// The steps, for whoever reached this portal as `host` (with its port where it has one). `form` makes a device.
+pub(super) fn welcome(app: &App, host: &str, form: &Markup) -> Markup {
+    steps(app.https, host, &Broker::of(app, host), form)
+}
+
+fn steps(https: bool, host: &str, broker: &Broker<'_>, form: &Markup) -> Markup {
     let scheme = if https { "https" } else { "http" };
     html! {
-        section.welcome {
+        // Somebody else may make the first device: then there is a fleet to be shown.
+        section #welcome.welcome data-live="device" data-until {
             h1 { "Connect your first device" }
             p { "Nothing is here yet. A device needs an id of your choice and a token; then anything that speaks MQTT "
                 "can be one." }
@@ -51,8 +76,7 @@ pub(super) fn welcome(https: bool, host: &str, form: &Markup) -> Markup {
                 "  -H 'Content-Type: application/json' \\\n"
                 "  -d '{\"id\":\"boiler-7\",\"model\":\"K200\",\"site\":\"north\"}'"
             } }
-            // Devices come to the same name, at a port of their own.
-            (snippets(name(host), None))
+            (snippets(broker, None))
             p { "The alarm stands on this page a moment later; "
                 a href=(super::SUBSCRIPTIONS) { "subscriptions" } " say who else is to know." }
             p { "No device at hand? " code { "stoker up --demo" } " brings a simulated fleet. "
@@ -65,30 +89,40 @@ pub(super) fn welcome(https: bool, host: &str, form: &Markup) -> Markup {
 mod tests {
     use super::*;
 
+    const PLAIN: Broker<'_> = Broker { host: "devices.example", port: 2883, tls: false };
+
     #[test]
-    fn devices_are_shown_the_name_without_the_portals_port() {
-        for (host, name) in [
-            ("127.0.0.1:8080", "127.0.0.1"),
-            ("stoker.example", "stoker.example"),
-            ("[::1]:8080", "[::1]"),
-            ("[::1]", "[::1]"),
-        ] {
-            let text = welcome(false, host, &html! {}).into_string();
-            assert!(text.contains(&format!("mosquitto_pub -h {name} -p 1883")), "{host}");
+    fn the_api_is_where_the_portal_was_reached() {
+        for host in ["127.0.0.1:8080", "stoker.example", "[::1]:8080"] {
+            let text = steps(false, host, &PLAIN, &html! {}).into_string();
             assert!(text.contains(&format!("curl http://{host}/api/v1/devices")), "{host}");
-            let text = welcome(true, host, &html! {}).into_string();
+            let text = steps(true, host, &PLAIN, &html! {}).into_string();
             assert!(text.contains(&format!("curl https://{host}/api/v1/devices")), "{host}");
         }
     }
 
     #[test]
+    fn devices_are_shown_their_own_port_and_what_is_spoken_there() {
+        let plain = snippets(&PLAIN, None).into_string();
+        assert!(plain.contains("mosquitto_pub -h devices.example -p 2883 -q 1"), "{plain}");
+        assert!(plain.contains("hostname=&quot;devices.example&quot;, port=2883, auth="), "{plain}");
+        assert!(!plain.contains("tls"), "{plain}");
+        let tls = snippets(&Broker { tls: true, ..PLAIN }, None).into_string();
+        assert_eq!(tls.matches("-p 2883 --tls-use-os-certs -q 1").count(), 2, "{tls}");
+        assert!(
+            tls.contains("import json, ssl, paho") && tls.contains("}, tls=ssl.create_default_context())"),
+            "{tls}"
+        );
+    }
+
+    #[test]
     fn a_name_from_the_request_brings_no_markup() {
-        assert!(!welcome(true, "<script>", &html! {}).into_string().contains("<script>"));
+        assert!(!steps(true, "<script>", &PLAIN, &html! {}).into_string().contains("<script>"));
     }
 
     #[test]
     fn a_token_stands_where_it_is_needed() {
-        let text = snippets("stoker.example", Some("stk_abc")).into_string();
+        let text = snippets(&PLAIN, Some("stk_abc")).into_string();
         assert_eq!(text.matches("stk_abc").count(), 3, "{text}");
         assert!(!text.contains("TOKEN"), "{text}");
     }

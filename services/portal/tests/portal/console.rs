@@ -153,8 +153,10 @@ async fn no_form_does_anything_without_the_token_of_its_session() {
         ("/alarms/alm-00-1-1/acknowledge", ""),
         ("/alarms/alm-00-1-1/clear", ""),
         ("/subscriptions", "name=a&email=a@b"),
+        ("/subscriptions/sub-1/test", ""),
         ("/subscriptions/sub-1/remove", ""),
         ("/connect", "id=boiler-8"),
+        ("/sign-out", ""),
     ] {
         let answer = portal.send(post(path, &cookie, OURS, fields)).await;
         assert_eq!(answer.status, 403, "{path}");
@@ -312,6 +314,16 @@ async fn a_subscription_is_made_by_a_form_which_keeps_what_was_typed() {
     assert_eq!(made.status, 303);
     let list = portal.send(get("/subscriptions", &cookie)).await.text();
     assert!(list.contains("e-mail to night@example.com") && list.contains("major or worse"), "{list}");
+    let test = || post("/subscriptions/sub-1/test", &cookie, OURS, &format!("token={token}"));
+    let tested = portal.send(test()).await;
+    assert_eq!(
+        (tested.status.as_u16(), &tested.headers[header::LOCATION]),
+        (303, &"/notifications".parse().unwrap())
+    );
+    let told = portal.send(get("/notifications", &cookie)).await.text();
+    assert!(told.contains("test message") && told.contains("data-soon=\"1500\""), "{told}");
+    assert!(!told.contains("alm-00-1-7") && !told.contains("/devices/sub-1"), "{told}");
+    assert_eq!(portal.send(test()).await.status, 429);
     let removed =
         portal.send(post("/subscriptions/sub-1/remove", &cookie, OURS, &format!("token={token}"))).await;
     assert_eq!(removed.status, 303);
@@ -330,6 +342,12 @@ async fn a_first_device_is_made_and_its_first_reading_turns_the_page_green() {
     let text = made.text();
     assert_eq!(made.status, 201);
     assert!(text.contains("mosquitto_pub -h stoker.test -p 1883 -q 1 -u stk_boiler-7"), "{text}");
+    let mut elsewhere = stoker_portal::PortalConfig::new(crate::harness::TOKEN);
+    elsewhere.mqtt = "mqtts://devices.example:443".parse().unwrap();
+    let elsewhere = Portal::with(elsewhere).await;
+    let cookie_there = sign_in(&elsewhere).await;
+    let first = elsewhere.send(get("/fleet", &cookie_there)).await.text();
+    assert!(first.contains("-h devices.example -p 443 --tls-use-os-certs -q 1"), "{first}");
     assert!(
         text.contains("Waiting for the first reading") && text.contains("data-source=\"/connect/boiler-7\"")
     );

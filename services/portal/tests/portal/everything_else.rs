@@ -253,6 +253,7 @@ async fn notifications_show_every_attempt() {
         created_at: NOW,
         step: NotificationStep::Raised.into(),
         next_attempt_at: Some(NOW + 1_000),
+        test: false,
     });
     let page = portal.get("/notifications?alarm=alm-00-1-1&state=pending").await.json();
     assert_eq!(
@@ -265,6 +266,24 @@ async fn notifications_show_every_attempt() {
         }])
     );
     assert_eq!(portal.get("/notifications?state=failed").await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_test_of_a_subscription_is_a_notification_of_no_alarm() {
+    let portal = Portal::start().await;
+    portal.post("/subscriptions", &subscription()).await;
+    let tested = portal.ask(Method::POST, "/subscriptions/sub-1/test", None).await;
+    assert_eq!((tested.status.as_u16(), tested.json()), (202, json!({"notifications": ["ntf-00-1-1"]})));
+    let listed = portal.get("/notifications").await.json();
+    let of_it = |field: &str| &listed["items"][0][field];
+    assert_eq!(
+        (of_it("step"), of_it("alarm"), of_it("device")),
+        (&json!("test"), &Value::Null, &Value::Null)
+    );
+    let again = portal.ask(Method::POST, "/subscriptions/sub-1/test", None).await;
+    again.problem(429, "too_many_tests");
+    assert_eq!(again.headers["retry-after"], "10");
+    portal.ask(Method::POST, "/subscriptions/sub-2/test", None).await.problem(404, "not_found");
 }
 
 #[tokio::test]

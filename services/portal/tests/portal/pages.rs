@@ -50,6 +50,10 @@ async fn whoever_is_not_signed_in_is_led_to_where_they_can() {
     }
     let page = portal.send(get("/sign-in", "")).await;
     assert_eq!((page.status.as_u16(), page.text().contains("type=\"password\"")), (200, true));
+    assert!(
+        page.text().contains("autocomplete=\"username\""),
+        "a password manager keeps a secret with a name"
+    );
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ pub(crate) enum State {
 /// The parts of a notification that are shown.
 #[derive(Debug, Deserialize)]
 pub(super) struct View {
-    alarm: String,
+    alarm: Option<String>,
     step: String,
     to: String,
     state: String,
@@ -73,7 +73,7 @@ pub(super) fn row(notification: View, now: Timestamp) -> Vec<String> {
         _ => notification.state,
     };
     vec![
-        notification.alarm,
+        super::table::or_dash(notification.alarm),
         notification.step,
         notification.to,
         state,

@@ -46,6 +46,12 @@ pub(crate) enum Subscription {
     /// Change a subscription; what is not named stays as it is
     #[command(after_help = CHANGE_EXAMPLES)]
     Change(Change),
+    /// Send a test message to everybody whom a subscription tells
+    Test {
+        /// Its id
+        #[arg(value_parser = input::subscription)]
+        id: SubscriptionId,
+    },
     /// Remove subscriptions; what was still to be told is given up
     #[command(alias = "delete")]
     Remove {
@@ -245,6 +251,19 @@ fn details(subscription: View) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// What was made by a test.
+#[derive(Debug, Deserialize)]
+struct Tested {
+    notifications: Vec<String>,
+}
+
+fn tested(tested: Tested) -> Vec<(&'static str, String)> {
+    vec![
+        ("Notifications", tested.notifications.join(", ")),
+        ("How it goes", "stoker notification list".to_owned()),
+    ]
+}
+
 impl Subscription {
     pub(super) async fn run(self, api: &Api, output: &Output) -> Result<(), Failure> {
         match self {
@@ -269,6 +288,10 @@ impl Subscription {
                     false => failure,
                 })?;
                 output.one(&answer, details)
+            }
+            Self::Test { id } => {
+                let url = api.url(&["subscriptions", id.as_str(), "test"]);
+                output.one(&api.post(url, &json!({})).await?, tested)
             }
             Self::Remove { ids } => {
                 let ids: Vec<_> = ids.iter().map(SubscriptionId::as_str).collect();

@@ -56,4 +56,6 @@ pub(crate) struct Portal {
     pub(crate) hostname: Option<String>,
     /// Whether they do so by HTTPS, when that is not spoken here.
     pub(crate) https: Option<bool>,
+    /// Where devices connect, for the console to say.
+    pub(crate) mqtt_url: Option<String>,
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use std::future::ready;
 use stoker_link::MESSAGE_MOST;
-use stoker_portal::LateBus;
+use stoker_portal::{LateBus, MqttAddress};
 use stoker_proto::core::v1::MemberRole;
 use stoker_proto::core::v1::portal_service_client::PortalServiceClient;
 
@@ -34,7 +34,7 @@ pub(super) async fn run(configuration: Configuration) -> Result<()> {
     let scheme = front.scheme();
     let listen = configuration.portal.listen.as_deref().unwrap_or("0.0.0.0:8080");
     let (listener, address) = open("HTTP", "portal.listen", listen).await?;
-    let mut portal = front.portal(token);
+    let mut portal = front.portal(token, MqttAddress::default());
     if configuration.bus.url.is_some() {
         let (late, end) = (LateBus::default(), process.back_end());
         let config = bus_config(&process, &configuration, Role::Portal)?;

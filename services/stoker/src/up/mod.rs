@@ -26,7 +26,7 @@ use crate::config::Configuration;
 use crate::metrics::{Metrics, UpStats};
 use crate::parts::{notifier, settings};
 use crate::process::Process;
-use crate::{crash, data_dir, signals};
+use crate::{crash, data_dir, https, signals};
 use ports::Ports;
 
 /// One process on one machine: whoever tries it out has the receiver of webhooks beside it.
@@ -164,7 +164,7 @@ impl Platform {
         let stats = Arc::new(GatewayStats::default());
         let sessions = Arc::clone(&stats);
         process.counts(move || sessions.snapshot().sessions);
-        let mut portal = ports.front.portal(token);
+        let mut portal = ports.front.portal(token, https::devices(ports.doors.mqtt));
         let on: Arc<dyn Bus> = bus.clone();
         portal.bus = Some(Arc::new(on.into()));
         let (counted, watched) = (store.clone(), bus.clone());

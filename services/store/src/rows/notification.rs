@@ -69,6 +69,7 @@ impl Stored for Notification {
             tried: self.tried,
             attempts: self.attempts.iter().map(Stored::to_row).collect(),
             next_attempt_at: self.next_attempt_at,
+            test: self.test,
         }
     }
 
@@ -90,6 +91,7 @@ impl Stored for Notification {
                 .map(|attempt| Attempt::from_row(attempt).map_err(|e| e.within("attempts")))
                 .collect::<Result<_, _>>()?,
             next_attempt_at: row.next_attempt_at,
+            test: row.test,
         })
     }
 }

@@ -98,6 +98,7 @@ pub(crate) fn notification(of: &Alarm, counter: u64, created_at: Millis) -> Noti
         device: of.device.clone(),
         alarm: of.id,
         step: NotificationStep::Raised,
+        test: false,
         content: of.clone(),
         subscription: SubscriptionId::new("night-shift").unwrap(),
         channel: Channel::Webhook { url: "https://example.org/hook".into(), secret: "s3cret".into() },
@@ -242,6 +243,7 @@ pub(crate) fn bare_state_rows(key: &DeviceKey) -> Vec<StateRow> {
         StateRow::Notification(Notification {
             channel: Channel::Email { to: "a@example.org".into() },
             step: NotificationStep::Cleared,
+            test: true,
             state: NotificationState::Pending,
             attempts: Vec::new(),
             next_attempt_at: Some(T0 + 5),

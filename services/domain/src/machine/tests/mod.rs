@@ -10,6 +10,7 @@ mod load;
 mod notifications;
 mod sessions;
 mod silence;
+mod test_message;
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::testing::http::{HttpServer, Reaction};
-use crate::testing::{RAISED_AT, cleared, nobody_listens, raised, webhook};
+use crate::testing::{RAISED_AT, cleared, nobody_listens, raised, test, webhook};
 
 const NOW: Millis = RAISED_AT + 1_234;
 
@@ -72,6 +72,29 @@ async fn a_webhook_is_a_signed_cloud_event() {
                 "cleared_at": null,
                 "count": 1,
             },
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_test_is_an_event_of_its_own_type_and_signed_like_all() {
+    let server = HttpServer::start(|_| Reaction::status("204 No Content", "")).await;
+    let outcome = local().deliver(&test(4, webhook(&server.url())), &server.url(), "s3cret", NOW).await;
+    assert_eq!(outcome, Outcome::delivered("HTTP 204 No Content"));
+    let seen = server.seen.lock();
+    let request = &seen.requests[0];
+    assert!(request.headers.contains_key("webhook-signature"));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&request.body).unwrap(),
+        json!({
+            "specversion": "1.0",
+            "id": "ntf-0a-1-4",
+            "source": "urn:stoker:default",
+            "type": "dev.stoker.test",
+            "subject": "night-shift",
+            "time": "2023-11-14T22:13:20.000Z",
+            "datacontenttype": "application/json",
+            "data": {"subscription": "night-shift", "text": "Night shift: this is a test, nothing has failed"},
         })
     );
 }

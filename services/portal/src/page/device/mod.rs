@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use stoker_domain::{CommandId, DeviceId, Millis};
 
 use super::FLEET;
-use super::form::Form;
+use super::form::{Form, SessionForm};
 use super::frame::{Head, page, refusal};
 use super::parts::{device_path, link};
 use super::session::Session;
@@ -236,7 +236,7 @@ async fn whole(
             let status = refused.map_or(StatusCode::OK, |refused| refused.problem.status());
             let head = Head::new(id.as_str())
                 .at(FLEET)
-                .follows(Some(id.as_str()), "alarm,command,connection,event,telemetry");
+                .follows(Some(id.as_str()), "alarm,attributes,command,connection,device,event,telemetry");
             let head = if refused.is_some() { head.source(device_path(id.as_str())) } else { head };
             page(app, Some(session), status, &head, &show::main(app, session, &shown, refused))
         }
@@ -276,12 +276,11 @@ fn command_of(form: &Form) -> Result<commands::NewCommand, Problem> {
 
 pub(crate) async fn order(
     State(app): State<App>,
-    session: Session,
     id: Result<Id<DeviceId>, Problem>,
-    form: Result<Form, Problem>,
+    SessionForm { session, form }: SessionForm,
 ) -> Response {
-    let (id, form) = match taken(&app, &session, id, form) {
-        Ok(taken) => taken,
+    let id = match id {
+        Ok(Id(id)) => id,
         Err(problem) => return refusal(&app, Some(&session), &problem),
     };
     let done = async { commands::create_for(&app, &id, command_of(&form)?).await };
@@ -310,12 +309,11 @@ fn change_of(form: &Form) -> Result<attributes::AttributesChange, Problem> {
 
 pub(crate) async fn set_attribute(
     State(app): State<App>,
-    session: Session,
     id: Result<Id<DeviceId>, Problem>,
-    form: Result<Form, Problem>,
+    SessionForm { session, form }: SessionForm,
 ) -> Response {
-    let (id, form) = match taken(&app, &session, id, form) {
-        Ok(taken) => taken,
+    let id = match id {
+        Ok(Id(id)) => id,
         Err(problem) => return refusal(&app, Some(&session), &problem),
     };
     let done = async {
@@ -332,29 +330,15 @@ pub(crate) async fn set_attribute(
 
 pub(crate) async fn cancel(
     State(app): State<App>,
-    session: Session,
     id: Result<Id<CommandId>, Problem>,
-    form: Result<Form, Problem>,
+    SessionForm { session, form }: SessionForm,
 ) -> Response {
     let done = async {
-        let (id, form) = taken(&app, &session, id, form)?;
-        let axum::Json(command) = commands::cancel(State(app.clone()), Id(id)).await?;
+        let axum::Json(command) = commands::cancel(State(app.clone()), id?).await?;
         let back = format!("{}#commands", device_path(&command.device));
         Ok(Redirect::to(form.back(&back)).into_response())
     };
     done.await.unwrap_or_else(|problem: Problem| refusal(&app, Some(&session), &problem))
-}
-
-/// The id and the form, provided that the form is of this session.
-fn taken<T>(
-    app: &App,
-    session: &Session,
-    id: Result<Id<T>, Problem>,
-    form: Result<Form, Problem>,
-) -> Result<(T, Form), Problem> {
-    let (Id(id), form) = (id?, form?);
-    form.of(app, session)?;
-    Ok((id, form))
 }
 
 /// Back to the page of a device, at that part of it.

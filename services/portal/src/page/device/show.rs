@@ -36,7 +36,7 @@ fn head(shown: &Shown) -> Markup {
     let at = &device.connection;
     html! {
         nav.crumbs aria-label="Where this is" { a href=(FLEET) { "Fleet" } " › " span aria-current="page" { (device.id) } }
-        section #session data-live="connection" aria-labelledby="device" {
+        section #session data-live="connection device" aria-labelledby="device" {
             h1 #device { (device.id) }
             p.connection { (connection(at, shown.now)) }
             dl.facts {
@@ -261,7 +261,7 @@ fn attributes(app: &App, session: &Session, shown: &Shown, refused: Option<&Refu
     html! {
         section #attributes aria-labelledby="known" {
             h2 #known { "Attributes" }
-            div.scopes {
+            div #scopes.scopes data-live="attributes" {
                 (scope("Of the device", "The device says them.", &all.client, None))
                 (scope("Shared", "You say them, the device hears them.", &all.shared, Some((app, session, &path, "shared"))))
                 (scope("Of the server", "For people only.", &all.server, Some((app, session, &path, "server"))))

@@ -158,6 +158,32 @@ impl Fake {
         state.subscriptions.insert(id, subscription.clone());
         Ok(Response::new(SubscriptionReply { subscription: Some(subscription) }))
     }
+
+    /// Each subscription is tested once.
+    pub(crate) fn test(&self, request: TestSubscriptionRequest) -> Answer<TestSubscriptionReply> {
+        let mut state = self.0.lock();
+        if !state.subscriptions.contains_key(&request.id) {
+            return Err(absent("subscription"));
+        }
+        if state.notifications.iter().any(|told| told.test && told.subscription == request.id) {
+            return Err(ProblemKind::TooManyTests.status("a subscription is tested once in 10 s"));
+        }
+        let id = format!("ntf-00-1-{:x}", state.notifications.len() + 1);
+        state.notifications.push(Notification {
+            id: id.clone(),
+            alarm: "alm-00-1-7".to_owned(),
+            device: key(&request.id),
+            subscription: request.id,
+            channel: "email".to_owned(),
+            to: "night@example.com".to_owned(),
+            state: NotificationState::Pending.into(),
+            step: NotificationStep::Raised.into(),
+            test: true,
+            created_at: NOW,
+            ..Notification::default()
+        });
+        Ok(Response::new(TestSubscriptionReply { notifications: vec![id] }))
+    }
 }
 
 /// An active alarm.

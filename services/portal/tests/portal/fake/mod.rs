@@ -340,6 +340,14 @@ impl PortalService for Fake {
         removed.map(|_| Response::new(RemoveSubscriptionReply {})).ok_or_else(|| absent("subscription"))
     }
 
+    async fn test_subscription(
+        &self,
+        request: Request<TestSubscriptionRequest>,
+    ) -> Answer<TestSubscriptionReply> {
+        self.seen(&request)?;
+        self.test(request.into_inner())
+    }
+
     async fn list_notifications(
         &self,
         request: Request<ListNotificationsRequest>,
