@@ -39,6 +39,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use api::{Surface, surface};
 pub use config::{LateBus, PortalConfig, PortalLimits};
 pub use stats::PortalStats;
 
