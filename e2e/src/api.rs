@@ -37,7 +37,11 @@ impl Answer {
 }
 
 impl Api {
-    pub(crate) fn new(base: &str, token: &str) -> Result<Self> {
+    /// The API of the platform at that URL, for the holder of this token.
+    ///
+    /// # Errors
+    /// The client could not be made.
+    pub fn new(base: &str, token: &str) -> Result<Self> {
         // The second test of a process finds it installed.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(90)).build()?;

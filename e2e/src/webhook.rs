@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -165,7 +165,15 @@ impl WebhookSink {
     /// # Errors
     /// It cannot listen.
     pub async fn start() -> Result<Self> {
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// Starts it on a free port of that address of this machine.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub async fn start_at(address: IpAddr) -> Result<Self> {
+        let nowhere = SocketAddr::new(address, 0);
         let mut sink = Self { address: nowhere, seen: Arc::default(), listener: None };
         sink.restart().await?;
         Ok(sink)

@@ -12,6 +12,7 @@ mod proto_compat;
 mod report;
 mod test;
 mod tidy;
+mod usecases;
 mod workspace;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ enum Task {
     /// Run every test there is, in parts, and say at the end what passed
     Test(test::Args),
     Lab(lab::Args),
+    Usecases(usecases::Args),
     /// Check the rules of the project that no compiler checks
     Tidy,
     /// Check that the .proto files have only grown since the committed baseline
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         match cli.task {
             Task::Test(args) => test::run(&workspace, &runner, &args),
             Task::Lab(args) => lab::run(&workspace, &runner, &args),
+            Task::Usecases(args) => usecases::run(&workspace, &runner, &args),
             Task::Tidy => tidy::run(&workspace, &runner),
             Task::Proto(args) => proto_compat::run(&workspace, args.accept),
             Task::Crds => crds::run(&workspace, &runner),

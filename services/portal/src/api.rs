@@ -2,6 +2,7 @@
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use axum::{Router, middleware};
 use bytes::Bytes;
 use http::{HeaderValue, header};
@@ -46,6 +47,7 @@ use crate::{subscriptions, telemetry};
 struct Description;
 
 const OPENAPI_PATH: &str = "/api/v1/openapi.json";
+const LIVE_PATH: &str = "/api/v1/live";
 
 fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
@@ -71,11 +73,46 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(status::show))
 }
 
-pub(crate) fn assemble(app: App, limits: PortalLimits, stats: PortalStats) -> Result<Router, PortalError> {
+/// What the API has beside what its description has words for, which WebSockets are not; nor does only a token let in
+/// here.
+fn beside(description: Bytes) -> [(&'static str, MethodRouter<App>); 2] {
+    [
+        (LIVE_PATH, axum::routing::get(live::listen)),
+        (OPENAPI_PATH, axum::routing::get(move || describe(description.clone()))),
+    ]
+}
+
+/// The router of what is described, and the description.
+fn parts() -> Result<(Router<App>, Bytes), PortalError> {
     let (api, mut openapi) = described().split_for_parts();
     complete(&mut openapi);
     let description = Bytes::from(serde_json::to_vec(&openapi).map_err(PortalError::Description)?);
+    Ok((api, description))
+}
 
+/// What people's programs find at a portal, taken from what serves it.
+#[derive(Debug, Clone)]
+pub struct Surface {
+    /// The OpenAPI description, in JSON. Its paths stand below `/api/v1`.
+    pub description: Vec<u8>,
+    /// Whole paths that it has no words for. Each takes GET.
+    pub beside: Vec<&'static str>,
+    /// What `type` says in the frames of the live feed.
+    pub frames: Vec<&'static str>,
+}
+
+/// What people's programs find at a portal: the same for all, so none has to run.
+///
+/// # Errors
+/// [`PortalError::Description`] when the description cannot be written.
+pub fn surface() -> Result<Surface, PortalError> {
+    let (_, description) = parts()?;
+    let beside = beside(description.clone()).into_iter().map(|(path, _)| path).collect();
+    Ok(Surface { description: description.to_vec(), beside, frames: live::frames().collect() })
+}
+
+pub(crate) fn assemble(app: App, limits: PortalLimits, stats: PortalStats) -> Result<Router, PortalError> {
+    let (api, description) = parts()?;
     let api = api
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
@@ -84,11 +121,10 @@ pub(crate) fn assemble(app: App, limits: PortalLimits, stats: PortalStats) -> Re
         SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(OPENAPI_PATH)).into();
     let docs = docs.layer(middleware::map_response(allow_scripts));
 
-    Ok(Router::new()
-        .nest("/api/v1", api)
-        // No part of the description, which has no words for WebSockets; nor of those that only a token lets in.
-        .route("/api/v1/live", axum::routing::get(live::listen))
-        .route(OPENAPI_PATH, axum::routing::get(move || describe(description.clone())))
+    let router = Router::new().nest("/api/v1", api);
+    let router =
+        beside(description).into_iter().fold(router, |router, (path, route)| router.route(path, route));
+    Ok(router
         .merge(page::routes())
         .merge(docs)
         .method_not_allowed_fallback(wrong_method)

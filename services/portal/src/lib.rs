@@ -40,6 +40,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use api::{Surface, surface};
 pub use config::{LateBus, PortalConfig, PortalLimits};
 pub use mqtt::MqttAddress;
 pub use stats::PortalStats;

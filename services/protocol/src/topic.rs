@@ -82,6 +82,19 @@ fn number(text: &str) -> Option<u64> {
 }
 
 impl UpTopic {
+    /// One of each, with that number where there is one.
+    #[must_use]
+    pub fn each(n: u64) -> [Self; 6] {
+        [
+            Self::Telemetry,
+            Self::Attributes,
+            Self::AttributesRequest(n),
+            Self::RpcRequest(n),
+            Self::RpcResponse(n),
+            Self::Events,
+        ]
+    }
+
     /// The topic with this name; none when it is not one that devices publish to.
     pub fn parse(name: &str) -> Option<Self> {
         let rest = name.strip_prefix(PREFIX)?;
@@ -116,6 +129,12 @@ impl fmt::Display for UpTopic {
 }
 
 impl DownTopic {
+    /// One of each, with that number where there is one.
+    #[must_use]
+    pub fn each(n: u64) -> [Self; 4] {
+        [Self::Attributes, Self::AttributesResponse(n), Self::RpcRequest(n), Self::RpcResponse(n)]
+    }
+
     /// The topic with this name; none when it is not one that is published to devices.
     pub fn parse(name: &str) -> Option<Self> {
         let rest = name.strip_prefix(PREFIX)?;
@@ -230,24 +249,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_leaves_none_out() {
+        // A new topic is not compiled here before it has a place, which it then needs in `each`, too.
+        let place = |topic: &UpTopic| match topic {
+            UpTopic::Telemetry => 0,
+            UpTopic::Attributes => 1,
+            UpTopic::AttributesRequest(_) => 2,
+            UpTopic::RpcRequest(_) => 3,
+            UpTopic::RpcResponse(_) => 4,
+            UpTopic::Events => 5,
+        };
+        assert_eq!(UpTopic::each(1).iter().map(place).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        let place = |topic: &DownTopic| match topic {
+            DownTopic::Attributes => 0,
+            DownTopic::AttributesResponse(_) => 1,
+            DownTopic::RpcRequest(_) => 2,
+            DownTopic::RpcResponse(_) => 3,
+        };
+        assert_eq!(DownTopic::each(1).iter().map(place).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+
+    #[test]
     fn every_topic_is_parsed_from_its_own_name() {
         for n in [0, 1, 42, u64::MAX] {
-            for topic in [
-                UpTopic::Telemetry,
-                UpTopic::Attributes,
-                UpTopic::AttributesRequest(n),
-                UpTopic::RpcRequest(n),
-                UpTopic::RpcResponse(n),
-                UpTopic::Events,
-            ] {
+            for topic in UpTopic::each(n) {
                 assert_eq!(UpTopic::parse(&topic.to_string()), Some(topic));
             }
-            for topic in [
-                DownTopic::Attributes,
-                DownTopic::AttributesResponse(n),
-                DownTopic::RpcRequest(n),
-                DownTopic::RpcResponse(n),
-            ] {
+            for topic in DownTopic::each(n) {
                 assert_eq!(DownTopic::parse(&topic.to_string()), Some(topic));
                 let filter = DeviceFilter::parse(&topic.to_string()).unwrap();
                 assert!(filter.matches(topic));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::install::{Need, foreign};
 use crate::lab::Wish;
 use crate::process::Step;
-
+use crate::usecases;
 use crate::workspace::Workspace;
 
 /// How a part does its work.
@@ -56,7 +56,7 @@ const fn minutes(count: u64) -> Duration {
 }
 
 /// All parts, the quick and telling ones first.
-pub(super) static PARTS: [Part; 18] = [
+pub(super) static PARTS: [Part; 19] = [
     Part {
         name: "fmt",
         what: "the sources are formatted",
@@ -125,6 +125,14 @@ pub(super) static PARTS: [Part; 18] = [
         work: Work::Tests(|_| {
             vec![Step::cargo("test --workspace --exclude stoker-e2e --locked --no-fail-fast")]
         }),
+    },
+    Part {
+        name: "usecases",
+        what: "the use cases touch every route, event kind, live frame and topic that there is",
+        quick: true,
+        needs: &[],
+        deadline: minutes(25),
+        work: Work::Steps(usecases::check),
     },
     Part {
         name: "chart",
@@ -205,7 +213,7 @@ pub(super) static PARTS: [Part; 18] = [
     },
     Part {
         name: "fleet",
-        what: "`credentials`, `events`, `first_device`, `kill`, `live`, `presence` and `traces` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
+        what: "`credentials`, `events`, `first_device`, `kill`, `live`, `presence`, `traces` and `usecases` of `e2e` once more, on 3 cores, 2 gateways, 2 notifiers, 2 portals, over 3 nodes, behind HAProxy",
         quick: false,
         // Its lab is its own, so it comes last: what comes before needs one node, which is up sooner.
         needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::Python, Need::Node],
@@ -241,7 +249,7 @@ const ONE_NODE: Need = Need::Lab { nodes: 1 };
 const ADAPTERS: [&str; 2] = ["cassandra", "rabbit"];
 
 /// The end-to-end tests that start the platform by themselves: in one process, or a fleet of them.
-const E2E: [&str; 15] = [
+const E2E: [&str; 16] = [
     "api_schema",
     "cli",
     "commands",
@@ -256,6 +264,7 @@ const E2E: [&str; 15] = [
     "presence",
     "start",
     "traces",
+    "usecases",
     "websocket",
 ];
 
@@ -270,7 +279,8 @@ const KUBERNETES: [&str; 2] = ["cluster", "custom_resources"];
 
 /// The end-to-end tests that this part runs on a fleet. Each starts fleets of nine processes beside three nodes of Cassandra, one
 /// fleet after the other: with more of them the part would take longer than its deadline.
-const FLEET: [&str; 7] = ["credentials", "events", "first_device", "kill", "live", "presence", "traces"];
+const FLEET: [&str; 8] =
+    ["credentials", "events", "first_device", "kill", "live", "presence", "traces", "usecases"];
 
 fn named<'a>(tests: impl IntoIterator<Item = &'a &'static str>) -> Vec<&'static str> {
     tests.into_iter().flat_map(|test| ["--test", *test]).collect()

@@ -8,16 +8,30 @@ use super::ids::{DeviceKey, EventId};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventKind(pub String);
 
-impl EventKind {
-    /// The kind that raises and clears alarms.
-    pub const FAULT: &'static str = "fault";
-    /// Said by the platform about payloads it could not take.
-    pub const PAYLOAD_REJECTED: &'static str = "payload_rejected";
-    /// A reply that came after its command had ended, or to a number that is not known.
-    pub const LATE_REPLY: &'static str = "late_reply";
-    /// A notification that was given up.
-    pub const NOTIFICATION_FAILED: &'static str = "notification_failed";
+/// The kinds that have a meaning here, each with its constant, and all of them as a list that cannot miss one.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        impl EventKind {
+            $($(#[$doc])* pub const $name: &'static str = $word;)*
 
+            /// Every kind that the platform acts on or says itself. Devices may use others.
+            pub const KNOWN: &'static [&'static str] = &[$(Self::$name),*];
+        }
+    };
+}
+
+kinds! {
+    /// The kind that raises and clears alarms.
+    FAULT = "fault",
+    /// Said by the platform about payloads it could not take.
+    PAYLOAD_REJECTED = "payload_rejected",
+    /// A reply that came after its command had ended, or to a number that is not known.
+    LATE_REPLY = "late_reply",
+    /// A notification that was given up.
+    NOTIFICATION_FAILED = "notification_failed",
+}
+
+impl EventKind {
     /// True for [`EventKind::FAULT`].
     #[must_use]
     pub fn is_fault(&self) -> bool {

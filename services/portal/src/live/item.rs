@@ -50,6 +50,16 @@ impl<'a> Record<'a> {
     }
 }
 
+/// What begins the feed.
+const HELLO: &str = "hello";
+/// What says that something is missing.
+const GAP: &str = "gap";
+
+/// What `type` says in a frame.
+pub(super) fn frames() -> impl Iterator<Item = &'static str> {
+    KINDS.into_iter().chain([HELLO, GAP])
+}
+
 /// One item, ready to be sent to everybody.
 #[derive(Debug)]
 pub(super) struct Item {
@@ -114,7 +124,7 @@ pub(super) fn gap() -> Utf8Bytes {
 
 /// A frame that begins the feed.
 pub(super) fn hello(position: &str) -> Result<String, Problem> {
-    text(&serde_json::json!({"type": "hello", "position": position}))
+    text(&serde_json::json!({"type": HELLO, "position": position}))
 }
 
 fn text(frame: &impl Serialize) -> Result<String, Problem> {
@@ -136,4 +146,15 @@ fn newest(reading: &Reading) -> Result<Box<RawValue>, Problem> {
         }
     }
     json(&newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_calls_itself_so() {
+        let frame: serde_json::Value = serde_json::from_str(gap().as_str()).unwrap();
+        assert_eq!(frame, serde_json::json!({"type": GAP}));
+    }
 }

@@ -47,6 +47,11 @@ const WRITTEN_MOST: usize = 8 * 1024 * 1024;
 /// Patterns of one listener.
 const PATTERNS_MOST: usize = 100;
 
+/// What `type` says in a frame of the feed.
+pub(crate) fn frames() -> impl Iterator<Item = &'static str> {
+    item::frames()
+}
+
 /// Which devices: ids with `*` for any run of characters, between commas.
 #[derive(Debug, Default)]
 pub(crate) struct Patterns(Vec<String>);
