@@ -1,6 +1,7 @@
 //! The project's own tasks, run as `cargo xtask TASK`.
 
 mod audit;
+mod bench;
 mod chart;
 mod crds;
 mod disk;
@@ -34,6 +35,8 @@ enum Task {
     /// Run every test there is, in parts, and say at the end what passed
     Test(test::Args),
     Lab(lab::Args),
+    /// Measure Stoker beside mosquitto, in turns, and write the page in the docs
+    Bench(bench::Args),
     /// Check the rules of the project that no compiler checks
     Tidy,
     /// Check that the .proto files have only grown since the committed baseline
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         match cli.task {
             Task::Test(args) => test::run(&workspace, &runner, &args),
             Task::Lab(args) => lab::run(&workspace, &runner, &args),
+            Task::Bench(args) => bench::run(&workspace, &runner, &args),
             Task::Tidy => tidy::run(&workspace, &runner),
             Task::Proto(args) => proto_compat::run(&workspace, args.accept),
             Task::Crds => crds::run(&workspace, &runner),
