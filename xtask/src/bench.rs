@@ -32,7 +32,7 @@ pub(crate) fn run(workspace: &Workspace, runner: &Runner, args: &Args) -> Result
     let log = workspace.target.join("xtask");
     std::fs::create_dir_all(&log).with_context(|| format!("failed to make {}", log.display()))?;
     let log = log.join("bench.log");
-    let mut step = |step: Step, limit: Duration| -> Result<bool> {
+    let step = |step: Step, limit: Duration| -> Result<bool> {
         println!("$ {}", step.shown());
         let ending = runner.run(&step, &log, true, Instant::now() + limit)?;
         runner.sweep();

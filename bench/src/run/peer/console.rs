@@ -14,7 +14,7 @@ use crate::api::Api;
 use crate::device::{Device, EVENTS, Incoming, Login, logins};
 use crate::histogram::Histogram;
 use crate::platform::Platform;
-use crate::report::Report;
+use crate::report::{Report, grouped};
 
 /// The longest that a page may take before it counts as not given.
 const PAGE_WITHIN: Duration = Duration::from_secs(30);
@@ -51,7 +51,7 @@ pub(super) async fn measure(
     let begun = Instant::now();
     let lines: Vec<String> = (0..).zip(&logins).map(|(number, login)| line(number, login)).collect();
     api.import(&lines).await?;
-    let name = format!("{devices} devices");
+    let name = format!("{} devices", grouped(devices.into()));
     let rate = f64::from(devices) / begun.elapsed().as_secs_f64();
     board.note(Who::Stoker, &format!("{name}: imported"), "/s", rate);
     let first = logins.first().context("no device")?;
@@ -63,8 +63,8 @@ pub(super) async fn measure(
     let reader = Reader::sign_in(&platform).await?;
     let deep = cursor_at(&api, logins.len() / 2).await?;
     let middle = logins.get(logins.len() / 2).context("no device")?;
-    let fleet = format!("{devices} devices: fleet");
-    let month = format!("{MINUTES} points, a month");
+    let fleet = format!("{name}: fleet");
+    let month = format!("{} points, a month", grouped(u64::try_from(MINUTES)?));
     let pages = [
         (format!("{fleet}, first page"), "/fleet".to_owned(), first.id.clone()),
         (format!("{fleet}, a page in the middle"), format!("/fleet?cursor={deep}"), "Devices".to_owned()),

@@ -12,7 +12,7 @@ use super::target::{Server, Setup, Who};
 use crate::device::{Device, EVENTS, Incoming, Login, logins};
 use crate::listeners::{Heard, Listeners, Written, said};
 use crate::process;
-use crate::report::Report;
+use crate::report::{Report, grouped};
 use crate::run::{per, percent};
 
 /// Where Stoker tells events, and nothing else.
@@ -51,7 +51,8 @@ pub(super) async fn measure(
     speak(&server, login, plan, &written).await?;
     let heard = listening.await??;
     let spent = process::cpu(pid)?.saturating_sub(cpu).as_secs_f64();
-    let name = format!("{} events a second to {} listeners", plan.events, plan.sockets);
+    let sockets = grouped(plan.sockets.into());
+    let name = format!("{} events a second to {sockets} listeners", plan.events);
     note(board, who, &name, &heard);
     board.note(who, &format!("{name}: CPU per delivery"), "µs", per(spent * 1e6, heard.count));
     let shares = [("CPU of the load's thread", heard.ran), ("the load waited for a core", heard.starved)];
