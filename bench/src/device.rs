@@ -180,8 +180,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
 
     /// Asks for orders.
     pub(crate) async fn subscribe(&mut self) -> Result<()> {
+        self.subscribe_to(COMMANDS).await
+    }
+
+    /// Asks for what that filter matches.
+    pub(crate) async fn subscribe_to(&mut self, filter: &str) -> Result<()> {
         let mut filters = FilterBuf::new();
-        filters.push(COMMANDS, SubscribeOptions::with_qos(Qos::AtLeastOnce))?;
+        filters.push(filter, SubscribeOptions::with_qos(Qos::AtLeastOnce))?;
         let packet_id = self.take_id();
         let subscribe = Subscribe { packet_id, properties: Properties::EMPTY, filters: filters.as_list() };
         let mut out = Vec::new();
@@ -211,12 +216,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
 
     /// Acknowledges an order and replies to it, in one write, as a device does that is done at once.
     pub(crate) async fn reply(&mut self, number: u64, packet_id: Option<PacketId>) -> Result<()> {
+        self.reply_on(&format!("v1/devices/me/rpc/response/{number}"), packet_id).await
+    }
+
+    /// The same, by a publish on that topic.
+    pub(crate) async fn reply_on(&mut self, topic: &str, packet_id: Option<PacketId>) -> Result<()> {
         let mut out = Vec::new();
         if let Some(packet_id) = packet_id {
             Packet::PubAck(Ack::success(packet_id)).encode(Version::V311, &mut out)?;
         }
-        let topic = format!("v1/devices/me/rpc/response/{number}");
-        put_publish(Version::V311, self.take_id(), &topic, br#"{"ok":true}"#, &mut out)?;
+        put_publish(Version::V311, self.take_id(), topic, br#"{"ok":true}"#, &mut out)?;
+        Ok(self.stream.write_all(&out).await?)
+    }
+
+    /// Acknowledges what came.
+    pub(crate) async fn acknowledge(&mut self, packet_id: PacketId) -> Result<()> {
+        let mut out = Vec::new();
+        Packet::PubAck(Ack::success(packet_id)).encode(Version::V311, &mut out)?;
         Ok(self.stream.write_all(&out).await?)
     }
 

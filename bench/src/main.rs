@@ -12,11 +12,14 @@ mod disk;
 mod generator;
 mod histogram;
 mod lab;
+mod listeners;
+mod mosquitto;
 mod platform;
 mod process;
 mod random;
 mod report;
 mod run;
+mod sink;
 mod smtp;
 mod template;
 mod webhook;
@@ -57,6 +60,8 @@ enum Command {
     Kill(run::kill::Kill),
     /// Kill, freeze, cut and restart separate processes, Cassandra and RabbitMQ, and look whether they kept their promises
     History(run::history::History),
+    /// Stoker and mosquitto in turns, by the same load: what each costs, and how fast each is
+    Peer(run::peer::Peer),
     /// Separate processes, and beside them bare drivers that do the same
     Beside(run::beside::Beside),
     /// Twice the load that the platform can take: what it refuses, and what becomes of the rest
@@ -77,6 +82,7 @@ impl Command {
             Self::Fleet(fleet) => fleet.run(common).await,
             Self::Kill(kill) => kill.run(common).await,
             Self::History(history) => history.run(common).await,
+            Self::Peer(peer) => peer.run(common).await,
             Self::Beside(beside) => beside.run(common).await,
             Self::Overload(overload) => overload.run(common).await,
             Self::Rollout(rollout) => rollout.run(common).await,

@@ -53,7 +53,7 @@ pub(crate) struct Platform {
     cleaned: bool,
     environment: Vec<(&'static str, String)>,
     pub(crate) mqtt: SocketAddr,
-    http: SocketAddr,
+    pub(crate) http: SocketAddr,
     admin: SocketAddr,
     running: Option<Running>,
 }
@@ -82,7 +82,8 @@ impl Drop for Platform {
     }
 }
 
-fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
+/// Addresses of the loopback on which nobody listens.
+pub(crate) fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
     let mut random = Random::new(fresh_seed());
     let mut held = Vec::with_capacity(N);
     // A run needs few of many ports: that all of these are taken means that something else is wrong.
@@ -249,12 +250,17 @@ impl Platform {
         Ok(())
     }
 
-    /// Its API.
-    pub(crate) fn api(&self) -> Result<Api> {
+    /// The administrator's token.
+    pub(crate) fn token(&self) -> Result<String> {
         let file = self.data().join("admin.token");
         let token =
             fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
-        Api::new(self.http, token.trim())
+        Ok(token.trim().to_owned())
+    }
+
+    /// Its API.
+    pub(crate) fn api(&self) -> Result<Api> {
+        Api::new(self.http, &self.token()?)
     }
 
     /// A counter of the private port, by its whole name.

@@ -55,8 +55,11 @@ pub(crate) fn grouped(number: u64) -> String {
     shown
 }
 
-/// Three figures or so: more would claim a precision that no run has.
-fn figures(number: f64) -> String {
+/// Three figures or so: more would claim a precision that no run has. A dash for what was not measured.
+pub(crate) fn figures(number: f64) -> String {
+    if number.is_nan() {
+        return "–".to_owned();
+    }
     match number.abs() {
         1_000.0.. => {
             let sign = if number < 0.0 { "-" } else { "" };
@@ -83,6 +86,11 @@ impl Report {
 
     fn row(&mut self, name: impl Into<String>, shown: String, value: Value) {
         self.rows.push(Row { name: name.into(), shown, value });
+    }
+
+    /// A word, such as a version.
+    pub(crate) fn word(&mut self, name: impl Into<String>, word: &str) {
+        self.row(name, word.to_owned(), json!(word));
     }
 
     /// A count.
@@ -198,7 +206,8 @@ impl Report {
     }
 }
 
-fn command_line() -> String {
+/// The command that runs now.
+pub(crate) fn command_line() -> String {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     format!("stoker-bench {}", arguments.join(" "))
 }
@@ -258,9 +267,14 @@ mod tests {
     fn numbers_are_shown_with_the_precision_they_have() {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(999), "999");
-        for (number, shown) in
-            [(0.123, "0.12"), (12.34, "12.3"), (123.4, "123"), (12_345.6, "12,346"), (-1_234.0, "-1,234")]
-        {
+        for (number, shown) in [
+            (0.123, "0.12"),
+            (12.34, "12.3"),
+            (123.4, "123"),
+            (12_345.6, "12,346"),
+            (-1_234.0, "-1,234"),
+            (f64::NAN, "–"),
+        ] {
             assert_eq!(figures(number), shown);
         }
     }

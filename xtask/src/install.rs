@@ -3,6 +3,7 @@
 pub(crate) mod foreign;
 mod kube;
 pub(crate) mod lab;
+mod mosquitto;
 
 use std::fmt;
 use std::fs;
@@ -43,6 +44,8 @@ pub(crate) enum Need {
     RabbitMq,
     /// What stands in front of several processes.
     HaProxy,
+    /// What Stoker is measured beside.
+    Mosquitto,
     /// What cuts the network between them. Only root may use it.
     NfTables,
     /// All that a lab of so many nodes needs, Cassandra itself too.
@@ -78,6 +81,7 @@ impl fmt::Display for Need {
             Self::Maven => f.write_str("Maven"),
             Self::RabbitMq => f.write_str("RabbitMQ"),
             Self::HaProxy => f.write_str("HAProxy"),
+            Self::Mosquitto => f.write_str("mosquitto"),
             Self::NfTables => f.write_str("nftables, as root"),
             Self::Lab { nodes: 1 } => f.write_str("Java 17, RabbitMQ and Cassandra (by Maven)"),
             Self::Lab { nodes } => {
@@ -108,6 +112,7 @@ pub(crate) fn ensure(need: &Need, workspace: &Workspace, runner: &Runner) -> Res
         Need::Maven => lab::ensure_maven(&tools),
         Need::RabbitMq => lab::ensure_rabbitmq(&tools),
         Need::HaProxy => tools.tool("haproxy", &["-v"], "haproxy"),
+        Need::Mosquitto => mosquitto::ensure(&tools),
         Need::NfTables => tools.tool("nft", &["list", "tables"], "nftables"),
         Need::Lab { .. } => crate::lab::prepare(workspace, runner),
         Need::Go => kube::ensure_go(&tools),

@@ -1,6 +1,7 @@
 //! The project's own tasks, run as `cargo xtask TASK`.
 
 mod audit;
+mod bench;
 mod chart;
 mod crds;
 mod disk;
@@ -36,6 +37,8 @@ enum Task {
     Test(test::Args),
     Lab(lab::Args),
     Usecases(usecases::Args),
+    /// Measure Stoker beside mosquitto, in turns, and write the page in the docs
+    Bench(bench::Args),
     /// Check the rules of the project that no compiler checks
     Tidy,
     /// Check that the .proto files have only grown since the committed baseline
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
             Task::Test(args) => test::run(&workspace, &runner, &args),
             Task::Lab(args) => lab::run(&workspace, &runner, &args),
             Task::Usecases(args) => usecases::run(&workspace, &runner, &args),
+            Task::Bench(args) => bench::run(&workspace, &runner, &args),
             Task::Tidy => tidy::run(&workspace, &runner),
             Task::Proto(args) => proto_compat::run(&workspace, args.accept),
             Task::Crds => crds::run(&workspace, &runner),

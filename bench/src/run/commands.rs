@@ -15,17 +15,28 @@ use crate::platform::{Common, Platform};
 use crate::report::Report;
 
 /// From a command to the device's answer
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Commands {
     /// How many commands
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    count: u32,
+    pub(super) count: u32,
     /// Commands a second
     #[arg(long, default_value_t = 20.0)]
-    rate: f64,
+    pub(super) rate: f64,
     /// Devices that get them, in turns
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    devices: u32,
+    pub(super) devices: u32,
+}
+
+/// What became of commands.
+#[derive(Default)]
+pub(super) struct Ended {
+    /// From the request to the answer that it is written down.
+    queued: Histogram,
+    /// From the request to when its end was seen.
+    pub(super) ended: Histogram,
+    /// How many ended how.
+    pub(super) states: BTreeMap<String, u64>,
 }
 
 /// Does whatever it is told, at once, as long as the connection lasts.
@@ -59,34 +70,10 @@ impl Commands {
         let mut report = Report::new("From a command to the device's answer, over HTTP");
         let mut platform = Platform::new(common, Vec::new())?;
         platform.start().await?;
-        let api = platform.api()?;
         let logins = logins(self.devices);
         let lines: Vec<String> = logins.iter().map(Login::import_line).collect();
-        api.import(&lines).await?;
-        let mut devices = JoinSet::new();
-        for login in &logins {
-            let mut device = Device::connect(platform.mqtt, None, login, 3_600).await?;
-            device.subscribe().await?;
-            devices.spawn(obey(device));
-        }
-        let mut round_trips = JoinSet::new();
-        let start = Instant::now();
-        for number in 0..self.count {
-            sleep_until((start + Duration::from_secs_f64(f64::from(number) / self.rate)).into()).await;
-            let login = logins.get(usize::try_from(number % self.devices)?).context("no device")?;
-            round_trips.spawn(round_trip(api.clone(), login.id.clone()));
-        }
-        let (mut queued, mut ended) = (Histogram::default(), Histogram::default());
-        let mut states: BTreeMap<String, u64> = BTreeMap::new();
-        while let Some(done) = round_trips.join_next().await {
-            let done = done??;
-            queued.record(done.queued);
-            ended.record(done.ended);
-            *states.entry(done.command.state).or_default() += 1;
-        }
-        if let Some(device) = devices.try_join_next() {
-            device?.context("a device has lost its connection")?;
-        }
+        platform.api()?.import(&lines).await?;
+        let Ended { queued, ended, states } = self.order(&platform, &logins).await?;
         report.count("commands", self.count.into());
         report.number("commands made", self.rate, "/s");
         report.times("until written down", &queued);
@@ -98,5 +85,34 @@ impl Commands {
         report.exactly("commands succeeded", self.count.into(), succeeded);
         platform.finish(&mut report)?;
         Ok(report)
+    }
+
+    /// Connects those devices, and orders.
+    pub(super) async fn order(&self, platform: &Platform, logins: &[Login]) -> Result<Ended> {
+        let api = platform.api()?;
+        let mut devices = JoinSet::new();
+        for login in logins {
+            let mut device = Device::connect(platform.mqtt, None, login, 3_600).await?;
+            device.subscribe().await?;
+            devices.spawn(obey(device));
+        }
+        let mut round_trips = JoinSet::new();
+        let start = Instant::now();
+        for number in 0..self.count {
+            sleep_until((start + Duration::from_secs_f64(f64::from(number) / self.rate)).into()).await;
+            let login = logins.get(usize::try_from(number % self.devices)?).context("no device")?;
+            round_trips.spawn(round_trip(api.clone(), login.id.clone()));
+        }
+        let mut all = Ended::default();
+        while let Some(done) = round_trips.join_next().await {
+            let done = done??;
+            all.queued.record(done.queued);
+            all.ended.record(done.ended);
+            *all.states.entry(done.command.state).or_default() += 1;
+        }
+        if let Some(device) = devices.try_join_next() {
+            device?.context("a device has lost its connection")?;
+        }
+        Ok(all)
     }
 }

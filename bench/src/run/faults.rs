@@ -34,16 +34,16 @@ const ACKED_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Faults {
     /// How many faults
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    count: u32,
+    pub(super) count: u32,
     /// Faults a second; as many are cleared
     #[arg(long, default_value_t = 20.0)]
-    rate: f64,
+    pub(super) rate: f64,
     /// Devices that have them, in turns
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    devices: u32,
+    pub(super) devices: u32,
     /// Deliver by webhook in place of mail
     #[arg(long)]
-    webhook: bool,
+    pub(super) webhook: bool,
 }
 
 enum Sink {
@@ -115,6 +115,11 @@ fn note(incoming: &Incoming, waiting: &mut Waiting, acked: &mut Histogram) -> Re
 impl Faults {
     /// Runs it.
     pub(crate) async fn run(&self, common: &Common) -> Result<Report> {
+        Ok(self.measure(common).await?.0)
+    }
+
+    /// Runs it; beside its report, the times from a fault to when its mail or webhook was accepted.
+    pub(super) async fn measure(&self, common: &Common) -> Result<(Report, Histogram)> {
         let by = if self.webhook { "webhook" } else { "mail" };
         let mut report = Report::new(format!("From a fault to the {by} about it"));
         let (sink, environment, channel) = if self.webhook {
@@ -157,6 +162,7 @@ impl Faults {
         report.count("faults", self.count.into());
         report.number("faults raised", self.rate, "/s");
         report.times("PUBACK of the event", &acked);
+        let mut raised = Histogram::default();
         for step in ["raised", "cleared"] {
             let mut times = Histogram::default();
             for ((code, of), at) in &written {
@@ -166,6 +172,9 @@ impl Faults {
                 }
             }
             report.times(&format!("{step} → {by} accepted"), &times);
+            if step == "raised" {
+                raised = times;
+            }
         }
         for step in ["raised", "cleared"] {
             let of_step: Vec<&Told> =
@@ -185,7 +194,7 @@ impl Faults {
         report.exactly("alarms", self.count.into(), alarms);
         report.exactly("alarms cleared", self.count.into(), cleared);
         platform.finish(&mut report)?;
-        Ok(report)
+        Ok((report, raised))
     }
 
     /// Raises faults at an even pace, and clears each a while later.

@@ -1,6 +1,6 @@
 //! `idle`: what a connection costs on which nothing happens.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{per, percent, settled};
-use crate::device::{Device, Login, logins};
+use crate::device::{COMMANDS, Device, Login, logins};
 use crate::platform::{Common, Platform};
 use crate::process;
 use crate::report::Report;
@@ -24,7 +24,7 @@ const PER_ADDRESS: usize = 4_000;
 /// Nobody pings while it is measured.
 const KEEP_ALIVE: u16 = 7_200;
 /// How long memory may take to come to rest.
-const SETTLE: Duration = Duration::from_secs(60);
+pub(super) const SETTLE: Duration = Duration::from_secs(60);
 
 /// Memory of connections on which nothing happens
 #[derive(Debug, Args)]
@@ -43,15 +43,20 @@ fn source(index: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, host))
 }
 
-async fn connect_all(platform: &Platform, logins: &[Login]) -> Result<Vec<Device>> {
+/// Connects all of them, each with one subscription of its own.
+pub(super) async fn connect_all(
+    address: SocketAddr,
+    logins: &[Login],
+    filter: impl Fn(&Login) -> String,
+) -> Result<Vec<Device>> {
     let room = Arc::new(Semaphore::new(CONNECTING));
     let mut tasks = JoinSet::new();
     for (index, login) in logins.iter().cloned().enumerate() {
-        let (room, address) = (Arc::clone(&room), platform.mqtt);
+        let (room, filter) = (Arc::clone(&room), filter(&login));
         tasks.spawn(async move {
             let _permit = room.acquire_owned().await?;
             let mut device = Device::connect(address, Some(source(index)), &login, KEEP_ALIVE).await?;
-            device.subscribe().await?;
+            device.subscribe_to(&filter).await?;
             anyhow::Ok(device)
         });
     }
@@ -62,31 +67,36 @@ async fn connect_all(platform: &Platform, logins: &[Login]) -> Result<Vec<Device
     Ok(devices)
 }
 
+/// Refuses more connections than there may be.
+pub(super) fn check_files(connections: u32) -> Result<()> {
+    let (files, _) = rlimit::Resource::NOFILE.get()?;
+    ensure!(
+        files > u64::from(connections) + 600,
+        "a process may open {files} files: too few for {connections} connections"
+    );
+    Ok(())
+}
+
 impl Idle {
     /// Runs it.
     pub(crate) async fn run(&self, common: &Common) -> Result<Report> {
-        let (files, _) = rlimit::Resource::NOFILE.get()?;
-        ensure!(
-            files > u64::from(self.connections) + 600,
-            "a process may open {files} files: too few for {} connections",
-            self.connections
-        );
+        check_files(self.connections)?;
         let mut report = Report::new("Idle connections with one subscription, MQTT 3.1.1, TCP");
         let mut platform = Platform::new(common, Vec::new())?;
         platform.start().await?;
         let api = platform.api()?;
-        let empty = settled(&platform, SETTLE).await?;
+        let pid = platform.pid()?;
+        let empty = settled(pid, SETTLE).await?;
         let logins = logins(self.connections);
         let lines: Vec<String> = logins.iter().map(Login::import_line).collect();
         let begun = Instant::now();
         api.import(&lines).await?;
         let imported = begun.elapsed();
-        let registered = settled(&platform, SETTLE).await?;
-        let pid = platform.pid()?;
+        let registered = settled(pid, SETTLE).await?;
         let (cpu, begun) = (process::cpu(pid)?, Instant::now());
-        let devices = connect_all(&platform, &logins).await?;
+        let devices = connect_all(platform.mqtt, &logins, |_| COMMANDS.to_owned()).await?;
         let took = begun.elapsed();
-        let connected = settled(&platform, SETTLE).await?;
+        let connected = settled(pid, SETTLE).await?;
         let spent = process::cpu(pid)?.saturating_sub(cpu);
         let (all, _) = process::memory(pid)?;
         let (cpu, begun) = (process::cpu(pid)?, Instant::now());

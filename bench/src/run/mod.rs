@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod idle;
 pub(crate) mod kill;
 pub(crate) mod overload;
+pub(crate) mod peer;
 pub(crate) mod readings;
 pub(crate) mod rollout;
 pub(crate) mod start;
@@ -18,7 +19,6 @@ use anyhow::{Result, ensure};
 use stoker_sim::SimStats;
 use tokio::time::{Instant, sleep};
 
-use crate::platform::Platform;
 use crate::process;
 
 /// The secret of simulated devices. The platform is the run's own and listens on loopback.
@@ -34,11 +34,10 @@ fn per(total: f64, count: u64) -> f64 {
     if count == 0 { 0.0 } else { total / count as f64 }
 }
 
-/// Waits until a platform's memory and processor come to rest, but at most `within`; its anonymous memory then, in kB.
-async fn settled(platform: &Platform, within: Duration) -> Result<u64> {
+/// Waits until a process's memory and processor come to rest, but at most `within`; its anonymous memory then, in kB.
+async fn settled(pid: u32, within: Duration) -> Result<u64> {
     const STEP: Duration = Duration::from_secs(2);
     let deadline = Instant::now() + within;
-    let pid = platform.pid()?;
     let (mut memory, mut cpu) = (process::memory(pid)?.1, process::cpu(pid)?);
     loop {
         sleep(STEP).await;

@@ -1,9 +1,12 @@
 //! `readings`: durable readings with QoS 1.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::sleep_until;
 
 use super::{per, percent};
 use crate::checks::for_each;
@@ -52,6 +55,61 @@ pub(super) struct Cost {
 /// Counts the store's durable transactions.
 const COMMITS: &str = "stoker_store_transactions_total";
 
+/// Threads that load whoever speaks MQTT.
+pub(super) struct Running {
+    start: Instant,
+    load: Load,
+    threads: Vec<JoinHandle<Result<Outcome>>>,
+}
+
+impl Running {
+    /// Connects all those devices, each once, and begins.
+    pub(super) async fn begin(
+        address: SocketAddr,
+        logins: &[Login],
+        threads: usize,
+        load: Load,
+    ) -> Result<Self> {
+        ensure!(!load.measure.is_zero(), "--seconds must be above zero");
+        let mut generators = Vec::new();
+        let share = logins.len().div_ceil(threads).max(1);
+        for part in logins.chunks(share) {
+            let part = part.to_vec();
+            let rate = load.rate.map(|rate| rate * part.len() as f64 / logins.len() as f64);
+            let load = Load { rate, ..load };
+            generators.push(spawn_blocking(move || Generator::connect(address, &part, load)).await??);
+        }
+        let start = Instant::now() + Duration::from_millis(20);
+        let run = |generator: Generator| spawn_blocking(move || generator.run(start));
+        Ok(Self { start, load, threads: generators.into_iter().map(run).collect() })
+    }
+
+    /// Returns when measuring begins.
+    pub(super) async fn warmed_up(&self) {
+        sleep_until((self.start + self.load.warm_up).into()).await;
+    }
+
+    /// Returns when measuring ends.
+    pub(super) async fn measured(&self) {
+        sleep_until((self.start + self.load.warm_up + self.load.measure).into()).await;
+    }
+
+    /// What all threads together have seen.
+    pub(super) async fn outcome(self) -> Result<Outcome> {
+        let mut all = Outcome::default();
+        for thread in self.threads {
+            let one = thread.await??;
+            all.acked.extend(one.acked);
+            all.unanswered += one.unanswered;
+            all.measured += one.measured;
+            all.latency.add(&one.latency);
+            all.ran += one.ran;
+            all.starved += one.starved;
+        }
+        Ok(all)
+    }
+}
+
 /// Loads a platform with all those devices, each connected once.
 pub(super) async fn load(
     platform: &Platform,
@@ -59,26 +117,12 @@ pub(super) async fn load(
     threads: usize,
     load: Load,
 ) -> Result<(Outcome, Cost)> {
-    ensure!(!load.measure.is_zero(), "--seconds must be above zero");
-    let mut generators = Vec::new();
-    let share = logins.len().div_ceil(threads).max(1);
-    for part in logins.chunks(share) {
-        let (address, part) = (platform.mqtt, part.to_vec());
-        let rate = load.rate.map(|rate| rate * part.len() as f64 / logins.len() as f64);
-        let load = Load { rate, ..load };
-        generators
-            .push(tokio::task::spawn_blocking(move || Generator::connect(address, &part, load)).await??);
-    }
-    let start = Instant::now() + Duration::from_millis(20);
-    let threads: Vec<_> = generators
-        .into_iter()
-        .map(|generator| tokio::task::spawn_blocking(move || generator.run(start)))
-        .collect();
+    let running = Running::begin(platform.mqtt, logins, threads, load).await?;
     let pid = platform.pid()?;
     let used = || anyhow::Ok((Instant::now(), process::cpu(pid)?, process::written(pid)?, platform.bytes()?));
-    tokio::time::sleep_until((start + load.warm_up).into()).await;
+    running.warmed_up().await;
     let (before, commits) = (used()?, platform.counter(COMMITS).await?);
-    tokio::time::sleep_until((start + load.warm_up + load.measure).into()).await;
+    running.measured().await;
     let (after, commits_after) = (used()?, platform.counter(COMMITS).await?);
     let cost = Cost {
         seconds: (after.0 - before.0).as_secs_f64(),
@@ -87,17 +131,7 @@ pub(super) async fn load(
         grown: after.3.saturating_sub(before.3),
         commits: commits_after.saturating_sub(commits),
     };
-    let mut all = Outcome::default();
-    for thread in threads {
-        let one = thread.await??;
-        all.acked.extend(one.acked);
-        all.unanswered += one.unanswered;
-        all.measured += one.measured;
-        all.latency.add(&one.latency);
-        all.ran += one.ran;
-        all.starved += one.starved;
-    }
-    Ok((all, cost))
+    Ok((running.outcome().await?, cost))
 }
 
 impl Readings {
