@@ -14,7 +14,8 @@ async fn what_happens_is_told_in_the_words_of_the_api() -> Result<()> {
     let clients = Clients::start(Foreign::Paho).await?;
     let token = platform.api.make_device("boiler-7").await?;
     let (mut all, _) = Listener::enter(&platform.api, "").await?;
-    let (mut others, _) = Listener::enter(&platform.api, "?devices=pump-*,door-1").await?;
+    let (mut others, _) =
+        Listener::enter(&platform.api, "?devices=pump-*,door-1&types=device,attributes,connection").await?;
     let mut device = clients.device()?;
     device.enter(&Connect::token(platform.mqtt, 5, &token)).await?;
     let online = all.next_of("connection").await?;

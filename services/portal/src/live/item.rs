@@ -24,6 +24,9 @@ use crate::time::Time;
 pub(super) const KINDS: [&str; 7] =
     ["event", "alarm", "command", "connection", "telemetry", "device", "attributes"];
 
+/// What is told to whoever names no types: what happens, and not what people note down about devices.
+pub(super) const USUAL: [&str; 5] = ["event", "alarm", "command", "connection", "telemetry"];
+
 /// A device without its connection, of which another item tells.
 #[derive(Serialize)]
 struct Record<'a> {

@@ -132,7 +132,7 @@ pub(crate) async fn listen(
         listener,
         organization: app.organization.clone(),
         patterns: devices.map(|Parsed(Patterns(patterns))| patterns),
-        types: types.map(|Parsed(Types(types))| types),
+        types: types.map_or_else(|| item::USUAL.to_vec(), |Parsed(Types(types))| types),
         since: since.map(|Parsed(position)| position),
     };
     Ok(upgrade
@@ -146,7 +146,7 @@ struct Client {
     listener: Listener,
     organization: OrganizationId,
     patterns: Option<Vec<String>>,
-    types: Option<Vec<&'static str>>,
+    types: Vec<&'static str>,
     since: Option<Position>,
 }
 
@@ -205,7 +205,7 @@ impl Client {
     fn wants(&self, item: &Item) -> bool {
         let id = item.key.device.as_str();
         item.key.organization == self.organization
-            && self.types.as_ref().is_none_or(|types| types.contains(&item.kind))
+            && self.types.contains(&item.kind)
             && self
                 .patterns
                 .as_ref()
