@@ -11,8 +11,7 @@ use stoker_e2e::{Cli, Clients, Connect, Foreign, Help, Options, Platform, eventu
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
-/// What [`Platform`], `Services` and the tests of starts do with the commands that ask no platform; those of the bus need a
-/// broker: `running.rs` tries them.
+/// What [`Platform`], `Services` and the tests of starts do with these; those of the bus are tried in `running.rs`.
 const TRIED_ELSEWHERE: [&str; 9] = [
     "up",
     "core",
@@ -213,9 +212,8 @@ async fn subscriptions(bench: &Bench) -> Result<()> {
     let new = format!("http://{nowhere}/new");
     cli.run(&[&change[..], &["--webhook", &new]].concat()).await?.refused(1, &["--secret-file"])?;
     assert_eq!(column(&cli.done(&["subscription", "list", "--all"]).await?, 0), [id]);
-    cli.run(&["subscription", "list", "--limit", "1", "--cursor", "nonsense"])
-        .await?
-        .refused(1, &["cursor"])?;
+    let page = ["subscription", "list", "--limit", "1", "--cursor", "nonsense"];
+    cli.run(&page).await?.refused(1, &["cursor"])?;
     ensure!(cli.done(&["subscription", "test", id]).await?.contains("ntf-"));
     ensure!(cli.done(&["subscription", "show", id]).await?.contains("every alarm"));
     let other = cli.json(&["subscription", "add", "other", "--email", "a@example.com"]).await?;
