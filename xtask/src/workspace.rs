@@ -47,8 +47,11 @@ impl Workspace {
                 let kind = entry
                     .file_type()
                     .with_context(|| format!("failed to look at {}", entry.path().display()))?;
-                let skipped = SKIPPED.iter().any(|name| entry.file_name() == *name);
-                if kind.is_dir() && !skipped {
+                // Also as a file: of a linked work tree `.git` is one.
+                if SKIPPED.iter().any(|name| entry.file_name() == *name) {
+                    continue;
+                }
+                if kind.is_dir() {
                     waiting.push(entry.path());
                 } else if kind.is_file() {
                     found.push(self.relative(&entry.path()).to_path_buf());
