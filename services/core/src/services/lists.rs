@@ -1,10 +1,13 @@
 //! Lists that come from many slots and from history: merged, each item once, one page.
 
+use std::collections::BinaryHeap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use stoker_domain::model::{SLOT_COUNT, Slot};
 use stoker_link::Channel;
 use stoker_proto::problem::ProblemKind;
@@ -113,6 +116,34 @@ pub(crate) fn limit(limit: u32) -> Result<usize, Status> {
     usize::try_from(limit).map_err(|_| ProblemKind::InvalidRequest.status("limit is out of range"))
 }
 
+/// The keys that may still come on a page, while many slots are looked through one after the other: what lies behind a full page
+/// need not be copied out of its slot.
+#[derive(Debug, Clone)]
+pub(crate) struct Least<K>(Arc<Mutex<BinaryHeap<K>>>, usize);
+
+impl<K: Ord + Clone> Least<K> {
+    /// A page has so many.
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Arc::default(), most)
+    }
+
+    /// Whether this one may come on the page. Of a slot that is looked through in order nothing behind one that may not does.
+    pub(crate) fn takes(&self, key: &K) -> bool {
+        let mut least = self.0.lock();
+        if least.len() < self.1 {
+            least.push(key.clone());
+            return true;
+        }
+        match least.peek_mut() {
+            Some(mut greatest) if key < &*greatest => {
+                *greatest = key.clone();
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Sorts by `key`, drops what has a key that was there already, and cuts the page. True: there is more.
 ///
 /// Of two items with one key the first given stays: give what is newer first.
@@ -133,6 +164,29 @@ mod tests {
         let items = vec![(2, "slot"), (1, "slot"), (2, "history"), (3, "history")];
         assert_eq!(page(items.clone(), 2, |item| item.0), (vec![(1, "slot"), (2, "slot")], true));
         assert_eq!(page(items, 3, |item| item.0), (vec![(1, "slot"), (2, "slot"), (3, "history")], false));
+    }
+
+    #[test]
+    fn a_page_of_many_slots_is_the_same_with_little_copied() {
+        const SLOTS: usize = 256;
+        const PAGE: usize = 51;
+        // 25,600 keys, each in one slot and in order there.
+        let of_slot = |slot: usize| (0..100).map(move |key| (key * SLOTS + slot) * 7_919 % 1_000_003);
+        let slots: Vec<Vec<usize>> = (0..SLOTS)
+            .map(|slot| {
+                let mut keys: Vec<_> = of_slot(slot).collect();
+                keys.sort_unstable();
+                keys
+            })
+            .collect();
+        let mut all: Vec<usize> = slots.concat();
+        all.sort_unstable();
+        let least = Least::new(PAGE);
+        let looked = slots.iter().map(|keys| keys.iter().take_while(|key| least.takes(key)).copied());
+        let mut copied: Vec<usize> = looked.flatten().collect();
+        copied.sort_unstable();
+        assert_eq!(copied[..PAGE], all[..PAGE]);
+        assert!(copied.len() < 10 * PAGE, "{} were copied", copied.len());
     }
 
     #[test]

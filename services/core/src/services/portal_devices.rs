@@ -12,7 +12,7 @@ use stoker_proto::core::v1 as wire;
 use stoker_proto::problem::ProblemKind;
 use tonic::Status;
 
-use super::lists::{self, Coverage};
+use super::lists::{self, Coverage, Least};
 use super::portal::{Portals, client};
 use super::{credential_status, slot_status, wrong_reply};
 use crate::backoff::Backoff;
@@ -229,13 +229,14 @@ impl Portals {
                 })
         };
         let fits = std::sync::Arc::new(fits);
+        let least = Least::new(limit + 1);
         let pages = self
             .slots
             .query_owned(move |machine| {
                 machine
                     .devices_after(&organization, after.as_ref())
                     .filter(|view| fits(view.record, view.presence))
-                    .take(limit + 1)
+                    .take_while(|view| least.takes(&view.record.key.device))
                     .map(|view| (view.record.clone(), view.presence.cloned()))
                     .collect::<Vec<_>>()
             })
