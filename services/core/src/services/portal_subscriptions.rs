@@ -6,6 +6,7 @@ use stoker_domain::ports::store::{RegistryKey, RegistryRow, SwapOutcome, Version
 use stoker_proto::convert;
 use stoker_proto::core::v1 as wire;
 use stoker_proto::problem::ProblemKind;
+use tokio::sync::MutexGuard;
 use tonic::Status;
 
 use super::portal::Portals;
@@ -109,9 +110,10 @@ impl Portals {
         }
     }
 
-    /// Returns when no core goes by what was before.
-    async fn told_everywhere(&self) -> Result<(), Status> {
+    /// Returns when no core goes by what was before. The next change need not wait for that, only for this core to know.
+    async fn told_everywhere(&self, one_at_a_time: MutexGuard<'_, ()>) -> Result<(), Status> {
         self.shared.reload_subscriptions().await.map_err(|error| store_status(&error))?;
+        drop(one_at_a_time);
         if self.routes.has_others() {
             tokio::time::sleep(SUBSCRIPTIONS_OLD_MOST).await;
         }
@@ -122,6 +124,7 @@ impl Portals {
         &self,
         subscription: Subscription,
         expected: Option<Version>,
+        one_at_a_time: MutexGuard<'_, ()>,
     ) -> Result<wire::SubscriptionReply, Status> {
         let row = RegistryRow::Subscription(subscription.clone());
         let swapped =
@@ -130,7 +133,7 @@ impl Portals {
             return Err(ProblemKind::Conflict
                 .status("somebody else changed this subscription; read it and try again"));
         }
-        self.told_everywhere().await?;
+        self.told_everywhere(one_at_a_time).await?;
         Ok(reply(subscription))
     }
 
@@ -144,7 +147,7 @@ impl Portals {
         check_match(&matching)?;
         let deliver = channels(request.deliver)?;
         check_channels(&deliver)?;
-        let _one_at_a_time = self.changing_subscriptions.lock().await;
+        let one_at_a_time = self.changing_subscriptions.lock().await;
         if self.shared.subscriptions().of(&organization).len() >= SUBSCRIPTIONS_MOST {
             let detail = format!("an organization has at most {SUBSCRIPTIONS_MOST} subscriptions");
             return Err(ProblemKind::LimitReached.status(detail));
@@ -158,7 +161,7 @@ impl Portals {
             deliver,
             created_at: self.shared.clock.now_ms(),
         };
-        self.write_subscription(subscription, None).await
+        self.write_subscription(subscription, None, one_at_a_time).await
     }
 
     pub(super) async fn find_subscription(
@@ -188,7 +191,7 @@ impl Portals {
         &self,
         request: wire::PatchSubscriptionRequest,
     ) -> Result<wire::SubscriptionReply, Status> {
-        let _one_at_a_time = self.changing_subscriptions.lock().await;
+        let one_at_a_time = self.changing_subscriptions.lock().await;
         let (mut subscription, version, _) =
             self.look_up_subscription(&request.organization, &request.id).await?;
         if let Some(name) = request.name {
@@ -215,7 +218,7 @@ impl Portals {
             check_channels(&deliver)?;
             subscription.deliver = deliver;
         }
-        self.write_subscription(subscription, Some(version)).await
+        self.write_subscription(subscription, Some(version), one_at_a_time).await
     }
 
     /// Goes by what alarms go by: the subscriptions that the owner knows.
@@ -244,10 +247,10 @@ impl Portals {
         &self,
         request: wire::RemoveSubscriptionRequest,
     ) -> Result<wire::RemoveSubscriptionReply, Status> {
-        let _one_at_a_time = self.changing_subscriptions.lock().await;
+        let one_at_a_time = self.changing_subscriptions.lock().await;
         let (_, version, key) = self.look_up_subscription(&request.organization, &request.id).await?;
         self.shared.store.registry_delete(&key, version).await.map_err(|error| store_status(&error))?;
-        self.told_everywhere().await?;
+        self.told_everywhere(one_at_a_time).await?;
         Ok(wire::RemoveSubscriptionReply {})
     }
 }
