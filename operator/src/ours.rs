@@ -9,40 +9,54 @@ pub(crate) fn is_ours(meta: &ObjectMeta) -> bool {
     by.is_some_and(|by| by == FIELD_MANAGER)
 }
 
-/// Whether an object of ours lacks owners, or has too many. Where none is wanted it goes with the last that it has, and one
-/// that is about to go is left alone, too.
-pub(crate) fn owners_differ(there: &ObjectMeta, wanted: &[OwnerReference]) -> bool {
-    let uids = |owners: &[OwnerReference]| {
-        let mut uids: Vec<String> = owners.iter().map(|owner| owner.uid.clone()).collect();
-        uids.sort_unstable();
-        uids
-    };
+/// Whether an object of ours lacks an owner. One that is about to go is left alone.
+pub(crate) fn lacks_owners(there: &ObjectMeta, wanted: &[OwnerReference]) -> bool {
     is_ours(there)
         && there.deletion_timestamp.is_none()
-        && !wanted.is_empty()
-        && uids(there.owner_references.as_deref().unwrap_or_default()) != uids(wanted)
+        && with_owners(there, wanted).len() > there.owner_references.iter().flatten().count()
+}
+
+/// The owners that are there, and those of `wanted` that are not. None is ever taken away: the cluster does that when one is
+/// gone, and if two did, by what each had seen last, an object could be left with no owner at all, and stay for good.
+pub(crate) fn with_owners(there: &ObjectMeta, wanted: &[OwnerReference]) -> Vec<OwnerReference> {
+    let there = there.owner_references.iter().flatten();
+    let others = there.filter(|owner| wanted.iter().all(|of| of.uid != owner.uid));
+    others.chain(wanted).cloned().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn owners_are_kept_right_unless_somebody_else_made_it_or_it_goes() {
-        let owner = |uid: &str| OwnerReference { uid: uid.to_owned(), ..OwnerReference::default() };
-        let meta = |by: &str, owners: &[OwnerReference]| ObjectMeta {
+    fn owner(uid: &str) -> OwnerReference {
+        OwnerReference { uid: uid.to_owned(), ..OwnerReference::default() }
+    }
+
+    fn meta(by: &str, owners: &[OwnerReference]) -> ObjectMeta {
+        ObjectMeta {
             labels: Some([(MANAGED_BY.to_owned(), by.to_owned())].into()),
             owner_references: Some(owners.to_vec()),
             ..ObjectMeta::default()
-        };
+        }
+    }
+
+    #[test]
+    fn owners_are_added_unless_somebody_else_made_it_or_it_goes() {
         let ours = |owners: &[OwnerReference]| meta(FIELD_MANAGER, owners);
-        assert!(owners_differ(&ours(&[owner("1")]), &[owner("1"), owner("2")]));
-        assert!(owners_differ(&ours(&[owner("1"), owner("2")]), &[owner("1")]));
-        assert!(!owners_differ(&ours(&[owner("2"), owner("1")]), &[owner("1"), owner("2")]));
-        assert!(!owners_differ(&meta("Helm", &[]), &[owner("1")]));
-        assert!(!owners_differ(&ours(&[owner("1")]), &[]), "then it goes with the last of them");
+        assert!(lacks_owners(&ours(&[owner("1")]), &[owner("1"), owner("2")]));
+        assert!(lacks_owners(&ours(&[]), &[owner("1")]), "what it belonged to was deleted without it");
+        assert!(!lacks_owners(&ours(&[owner("2"), owner("1")]), &[owner("1"), owner("2")]));
+        assert!(!lacks_owners(&meta("Helm", &[]), &[owner("1")]));
         let mut goes = ours(&[]);
         goes.deletion_timestamp = serde_json::from_value(serde_json::json!("2026-01-01T00:00:00Z")).unwrap();
-        assert!(!owners_differ(&goes, &[owner("1")]));
+        assert!(!lacks_owners(&goes, &[owner("1")]));
+    }
+
+    #[test]
+    fn no_owner_is_taken_away_for_that_is_for_the_cluster_to_do() {
+        let there = meta(FIELD_MANAGER, &[owner("gone"), owner("1")]);
+        assert!(!lacks_owners(&there, &[owner("1")]));
+        assert!(!lacks_owners(&there, &[]));
+        assert_eq!(with_owners(&there, &[owner("1"), owner("2")]), [owner("gone"), owner("1"), owner("2")]);
     }
 }

@@ -11,7 +11,7 @@ use stoker_plan::{ADMIN_SECRET, FIELD_MANAGER, Id, Kind, MANAGED_BY, Plan};
 use super::{Actor, Course};
 use crate::facts::Snapshot;
 use crate::failure::Failure;
-use crate::ours::owners_differ;
+use crate::ours::{lacks_owners, with_owners};
 use crate::stats::Verb;
 
 const KEY: &str = "token";
@@ -46,7 +46,8 @@ impl Actor {
         let write = async {
             match there {
                 Some(there) if plan.admin_token => self.add_token(snapshot, there).await,
-                Some(there) if owners_differ(&there.metadata, &owners) => {
+                Some(there) if lacks_owners(&there.metadata, &owners) => {
+                    let owners = with_owners(&there.metadata, &owners);
                     let change = json!({"metadata": {"ownerReferences": owners}});
                     self.change(snapshot, there, change).await
                 }

@@ -10,7 +10,7 @@ use stoker_plan::{FIELD_MANAGER, Id, Object, Plan};
 use super::{Actor, Course, answered};
 use crate::facts::Snapshot;
 use crate::failure::Failure;
-use crate::ours::is_ours;
+use crate::ours::{is_ours, with_owners};
 use crate::stats::Verb;
 
 /// What was applied, by namespace, kind and name.
@@ -119,6 +119,16 @@ fn may_be_taken(wanted: &ObjectMeta, there: &ObjectMeta) -> Result<(), String> {
         .to_owned())
 }
 
+/// What is applied: the object, with the owners that it has already.
+fn merged(object: &Object, there: Option<&ObjectMeta>) -> serde_json::Result<serde_json::Value> {
+    let mut applied = serde_json::to_value(object)?;
+    if let Some(there) = there {
+        let wanted = object.meta().owner_references.as_deref().unwrap_or_default();
+        applied["metadata"]["ownerReferences"] = serde_json::to_value(with_owners(there, wanted))?;
+    }
+    Ok(applied)
+}
+
 impl Actor {
     /// Applies what is not as it is to be, in order. Pods wait until all else of their resource is there.
     pub(super) async fn apply_all(
@@ -176,7 +186,10 @@ impl Actor {
             return Err(Failure::Refused { what: what.to_owned(), why, missing: false });
         }
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let patch = Patch::Apply(object);
+        let patch = Patch::Apply(merged(object, there.as_ref()).map_err(|error| {
+            let why = error.to_string();
+            Failure::Failing { what: what.to_owned(), why }
+        })?);
         let call = api.patch_metadata(object.name(), &parameters, &patch);
         let now = self.write(Verb::Apply, what, call).await?.metadata;
         if there.is_none_or(|there| there.resource_version != now.resource_version) {

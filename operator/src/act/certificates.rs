@@ -14,7 +14,7 @@ use super::{Actor, Course, answered};
 use crate::certificates::{self, Change, Data};
 use crate::facts::Snapshot;
 use crate::failure::Failure;
-use crate::ours::{is_ours, owners_differ};
+use crate::ours::{is_ours, lacks_owners, with_owners};
 use crate::stats::Verb;
 
 /// A Secret that is to be written, and whose it is.
@@ -48,11 +48,12 @@ impl<'a> Place<'a> {
 
     /// All own it, and none controls it: it goes with the last of them.
     fn references(&self) -> Vec<OwnerReference> {
-        self.owners.iter().map(|of| of.reference()).collect()
+        let all: Vec<_> = self.owners.iter().map(|of| of.reference()).collect();
+        self.there.map_or_else(|| all.clone(), |there| with_owners(&there.metadata, &all))
     }
 
-    fn owners_differ(&self) -> bool {
-        self.there.is_some_and(|there| owners_differ(&there.metadata, &self.references()))
+    fn lacks_owners(&self) -> bool {
+        self.there.is_some_and(|there| lacks_owners(&there.metadata, &self.references()))
     }
 }
 
@@ -89,7 +90,7 @@ impl Actor {
                     (None, Some((_, ServiceChange::Trust))) => {
                         certificates::trust(&Place::of(None, plan, snapshot).data())
                     }
-                    (None, None) if place.owners_differ() => Change::new(),
+                    (None, None) if place.lacks_owners() => Change::new(),
                     (None, None) => return Ok(()),
                 };
                 self.put(namespace, &place, change).await

@@ -7,7 +7,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::look::differences;
-use crate::space::{Operator, Space, core_shard, until};
+use crate::space::{Operator, Space, core_shard, until_nothing_is_left};
 use crate::wire::{Watches, Wire};
 
 /// What is done to a platform, step by step.
@@ -57,23 +57,34 @@ async fn rest(space: &Space, there: bool) -> BTreeMap<String, Value> {
     if there {
         space.at_rest().await;
     }
-    until("what goes is gone", || async {
-        let pods = space.api("v1", "Pod", "pods").list(&Default::default()).await.unwrap().items.len();
-        let resources = space.all().await;
-        let uids: Vec<_> = resources.iter().filter_map(|(_, of)| of.metadata.uid.clone()).collect();
-        let objects = space.objects().await;
-        // What a resource leaves behind is taken away in its own time.
-        let orphaned = objects
-            .values()
-            .any(|of| of.metadata.owner_references.iter().flatten().all(|owner| !uids.contains(&owner.uid)));
-        // Each has one revision, and that one configuration. A former one goes only after it is said that all is settled.
-        let one_each = ["Deployment ", "ConfigMap "]
-            .into_iter()
-            .all(|kind| objects.keys().filter(|name| name.starts_with(kind)).count() == resources.len());
-        one_each && !orphaned && (there || pods == 0)
-    })
-    .await;
+    until_nothing_is_left("what goes is gone", || superfluous(space, there)).await;
     space.look().await
+}
+
+/// What is there and is to go: what a resource leaves behind is taken away in its own time.
+async fn superfluous(space: &Space, there: bool) -> Vec<String> {
+    let pods = space.api("v1", "Pod", "pods").list(&Default::default()).await.unwrap().items;
+    let resources = space.all().await;
+    let uids: Vec<_> = resources.iter().filter_map(|(_, of)| of.metadata.uid.as_ref()).collect();
+    let objects = space.objects().await;
+    let mut left = Vec::new();
+    for (name, of) in &objects {
+        let owners = of.metadata.owner_references.clone().unwrap_or_default();
+        if owners.is_empty() || owners.iter().any(|owner| !uids.contains(&&owner.uid)) {
+            left.push(format!("{name} does not belong to those who are there: {:?}", of.metadata));
+        }
+    }
+    // Each has one revision, and that one configuration. A former one goes only after it is said that all is settled.
+    for kind in ["Deployment ", "ConfigMap "] {
+        let of_kind: Vec<_> = objects.keys().filter(|name| name.starts_with(kind)).collect();
+        if of_kind.len() != resources.len() {
+            left.push(format!("{of_kind:?} for {} resources", resources.len()));
+        }
+    }
+    if !there {
+        left.extend(pods.iter().map(|pod| format!("a pod: {:?}", pod.metadata)));
+    }
+    left
 }
 
 /// The ends of all steps, with one operator that nothing happens to.
@@ -141,6 +152,7 @@ async fn the_end_is_the_same_when_events_come_late_or_never() {
         for (name, calm) in STEPS.into_iter().zip(&calm) {
             let there = step(&space, name).await;
             let end = rest(&space, there).await;
+            println!("watches that are {watches:?}: {name} came to its end");
             same(name, &end, calm);
         }
         operator.end().await;

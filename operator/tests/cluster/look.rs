@@ -1,6 +1,6 @@
 //! All that an operator has made of a namespace, without what differs from one time to the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
@@ -58,7 +58,8 @@ impl Space {
         let mut labels = meta.labels.clone().unwrap_or_default();
         let mut notes = meta.annotations.clone().unwrap_or_default();
         notes.remove("deployment.kubernetes.io/revision");
-        let owners: Vec<_> = meta.owner_references.iter().flatten().map(|of| (&of.kind, &of.name)).collect();
+        let owners: BTreeSet<_> =
+            meta.owner_references.iter().flatten().map(|of| (&of.kind, &of.name)).collect();
         let (mut spec, mut data) = (object.data["spec"].clone(), object.data["data"].clone());
         for key in ["clusterIP", "clusterIPs", "nodePort"] {
             if let Some(spec) = spec.as_object_mut() {
@@ -91,7 +92,7 @@ impl Space {
 
 /// What differs, in words.
 pub(crate) fn differences(of: &BTreeMap<String, Value>, from: &BTreeMap<String, Value>) -> Vec<String> {
-    let names: std::collections::BTreeSet<&String> = of.keys().chain(from.keys()).collect();
+    let names: BTreeSet<&String> = of.keys().chain(from.keys()).collect();
     let differs = names.into_iter().filter(|name| of.get(*name) != from.get(*name));
     differs.map(|name| format!("{name}: {:?}\n    not {:?}", of.get(name), from.get(name))).collect()
 }

@@ -32,13 +32,31 @@ pub(crate) async fn client(impersonated: Option<&str>) -> Client {
 
 /// Waits until it is so.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is: impl FnMut() -> F) {
+    until_nothing_is_left(what, || {
+        let is = is();
+        async move { if is.await { Vec::new() } else { vec!["it is not so".to_owned()] } }
+    })
+    .await;
+}
+
+/// Waits until nothing is in the way any more, and says what is when it takes too long.
+pub(crate) async fn until_nothing_is_left<F: Future<Output = Vec<String>>>(
+    what: &str,
+    mut left: impl FnMut() -> F,
+) {
+    let mut last = Vec::new();
     let waits = async {
-        while !is().await {
+        loop {
+            last = left().await;
+            if last.is_empty() {
+                return;
+            }
             // tidy: allow(sleep): between two questions to the API server
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    assert!(tokio::time::timeout(WITHIN, waits).await.is_ok(), "it never came to this: {what}");
+    let ended = tokio::time::timeout(WITHIN, waits).await;
+    assert!(ended.is_ok(), "it never came to this: {what}\n{}", last.join("\n"));
 }
 
 /// The kinds, with their plurals.

@@ -65,6 +65,55 @@ async fn they_are_there_before_any_pod_and_belong_to_those_who_have_them() {
     operator.end().await;
 }
 
+/// When two take owners away, by what each has seen last, none may be left in the end, and the object stays for good.
+#[tokio::test]
+async fn owners_are_added_and_never_taken_away_which_is_for_the_cluster_to_do() {
+    const SHARED: [(&str, &str); 3] =
+        [("secrets", "stoker-ca"), ("secrets", "stoker-core-tls"), ("services", "stoker-cores")];
+    let server = Server::new();
+    platform(&server);
+    let range = |first: u16, last: u16| {
+        move |shard: &mut Value| {
+            shard["spec"]["slots"] = json!({"first": first, "last": last});
+            let generation = shard["metadata"]["generation"].as_i64().unwrap_or(1);
+            shard["metadata"]["generation"] = json!(generation + 1);
+        }
+    };
+    let mut other = server.find("coreshards", "main").unwrap();
+    other["metadata"] = json!({"name": "other", "namespace": "a"});
+    range(128, 255)(&mut other);
+    server.put("/apis/stoker.dev/v1alpha1/namespaces/a/coreshards", other);
+    server.change("coreshards", "main", range(0, 127));
+    let operator = Operator::begin(&server, false);
+    let owned_by = |server: &Server, shard: &str| {
+        SHARED.iter().all(|(plural, name)| {
+            let object = server.find(plural, name).unwrap_or_default();
+            let owners = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+            owners.iter().any(|owner| owner["name"] == shard)
+        })
+    };
+    let both = |server: &Server| owned_by(server, "main") && owned_by(server, "other");
+    server.until("both own what they share", both).await;
+
+    server.delete("coreshards", "other");
+    server.change("coreshards", "main", range(0, 255));
+    let newest = |server: &Server| {
+        let main = server.find("coreshards", "main").unwrap();
+        main["status"]["observedGeneration"] == main["metadata"]["generation"]
+    };
+    server.until("the one has all slots", newest).await;
+    assert!(both(&server), "somebody has taken an owner away");
+
+    let mut third = server.find("coreshards", "main").unwrap();
+    third["metadata"] = json!({"name": "third", "namespace": "a"});
+    range(128, 255)(&mut third);
+    server.change("coreshards", "main", range(0, 127));
+    server.put("/apis/stoker.dev/v1alpha1/namespaces/a/coreshards", third);
+    server.until("it owns what they share, too", |server| owned_by(server, "third")).await;
+    assert!(both(&server), "somebody has taken an owner away");
+    operator.end().await;
+}
+
 #[tokio::test]
 async fn an_operator_that_is_killed_after_each_write_makes_each_of_them_once() {
     let server = Server::new();
