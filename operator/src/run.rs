@@ -16,7 +16,7 @@ use crate::act::Actor;
 use crate::leader::{Leading, Lease, lead};
 use crate::queue::Queue;
 use crate::reconcile::Reconciler;
-use crate::sample::{Asker, Samples, Sampling, count, listen};
+use crate::sample::{Asker, Sampler, Samples, Sampling};
 use crate::stats::{Stats, registry};
 use crate::watch::{Around, Scope, Stores};
 
@@ -89,26 +89,16 @@ pub async fn run(
     let stores = Stores::begin(&scope, &around, &mut front);
     let samples = Samples::default();
     let asker = Asker::new(settings.sampling.port).context("failed to make a client of pods")?;
-    let counting = count(
-        asker.clone(),
-        samples.connections.clone(),
-        stores.clone(),
-        Arc::clone(&queue),
-        leading.clone(),
-        Arc::clone(&stats),
-        shutdown.clone(),
-    );
-    front.run("connections", counting);
-    let listening = listen(
-        (asker, settings.sampling.every),
-        samples.degraded.clone(),
-        stores.clone(),
-        Arc::clone(&queue),
-        leading.clone(),
-        Arc::clone(&stats),
-        shutdown.clone(),
-    );
-    front.run("degraded", listening);
+    let sampler = Sampler {
+        asker,
+        stores: stores.clone(),
+        queue: Arc::clone(&queue),
+        leading: leading.clone(),
+        stats: Arc::clone(&stats),
+        shutdown: shutdown.clone(),
+    };
+    front.run("connections", sampler.clone().count(samples.connections.clone()));
+    front.run("degraded", sampler.listen(settings.sampling.every, samples.degraded.clone()));
     let actor = Actor::new(client, stores.clone(), leading.clone(), Arc::clone(&stats), &settings.instance);
     let operator = Operator { image: settings.image, version: env!("CARGO_PKG_VERSION").to_owned() };
     let reconciler = Reconciler { operator, stores, actor, queue, leading, samples, stats };

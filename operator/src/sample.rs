@@ -4,12 +4,21 @@
 mod connections;
 mod degraded;
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
-pub(crate) use connections::{Connections, count};
-pub(crate) use degraded::{Degradations, listen};
+use crate::leader::Leading;
+use crate::queue::Queue;
+use crate::stats::Stats;
+use crate::watch::Stores;
+
+pub(crate) use connections::Connections;
+pub(crate) use degraded::Degradations;
 
 /// A pod that takes longer does not say it.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -37,6 +46,59 @@ impl Default for Sampling {
 pub(crate) struct Samples {
     pub(crate) connections: Connections,
     pub(crate) degraded: Degradations,
+}
+
+/// Asks pods now and then.
+#[derive(Clone)]
+pub(crate) struct Sampler {
+    pub(crate) asker: Asker,
+    pub(crate) stores: Stores,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) leading: Leading,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Sampler {
+    /// Counts connections until it is told to end.
+    pub(crate) async fn count(self, connections: Connections) -> Result<(), Infallible> {
+        let round = async || connections.replace(connections::counted(&self).await);
+        self.rounds(connections::EVERY, round).await
+    }
+
+    /// Listens to what pods do without until it is told to end.
+    pub(crate) async fn listen(self, every: Duration, degraded: Degradations) -> Result<(), Infallible> {
+        let begun = Instant::now();
+        let round = async || {
+            let heard = degraded::asked(&self).await;
+            degraded.take(&heard, begun.elapsed().as_secs())
+        };
+        self.rounds(every, round).await
+    }
+
+    /// One round after another, while this process leads. Each says in which namespaces something has changed.
+    async fn rounds<C: IntoIterator<Item = String>>(
+        &self,
+        every: Duration,
+        round: impl AsyncFn() -> C,
+    ) -> Result<(), Infallible> {
+        let mut every = interval(every);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let forever = async {
+            loop {
+                every.tick().await;
+                if self.leading.holds() {
+                    for namespace in round().await {
+                        self.queue.touch(&namespace, false);
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = self.shutdown.cancelled() => Ok(()),
+            never = forever => never,
+        }
+    }
 }
 
 /// Who asks.
@@ -79,15 +141,17 @@ impl Asker {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
 
     use super::*;
 
-    /// Answers each connection so, and ends it; keeps it when there is no answer. The port.
-    async fn answers(answer: Option<String>) -> u16 {
+    /// Answers each connection so, and ends it; keeps it when there is no answer. The port, and the task.
+    async fn answers(answer: Option<String>) -> (u16, JoinSet<()>) {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             loop {
                 let (mut connection, _) = listener.accept().await.unwrap();
                 let mut asked = [0; 1024];
@@ -99,11 +163,11 @@ mod tests {
                 }
             }
         });
-        port
+        (port, task)
     }
 
     async fn ask(answer: Option<&str>, most: usize) -> Result<(u16, String), String> {
-        let port = answers(answer.map(str::to_owned)).await;
+        let (port, _task) = answers(answer.map(str::to_owned)).await;
         Asker::new(port).unwrap().ask("127.0.0.1", "/readyz", most).await
     }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{AT_ONCE, Asker};
+use super::{AT_ONCE, Asker, Sampler};
 use crate::facts::gateways;
 use crate::leader::Leading;
 use crate::queue::Queue;
@@ -19,7 +19,7 @@ use crate::stats::Stats;
 use crate::watch::Stores;
 
 /// How often.
-const EVERY: Duration = Duration::from_secs(30);
+pub(super) const EVERY: Duration = Duration::from_secs(30);
 /// The metrics of a gateway are a tenth of that.
 const BODY_MOST: usize = 1 << 20;
 /// By transport: those of all together are what it holds.
@@ -42,7 +42,7 @@ impl Connections {
 
     /// Takes over what was counted now: none of a Gateway one of whose pods did not say. Returns where something has
     /// changed.
-    fn replace(&self, counted: BTreeMap<Key, Option<i64>>) -> Vec<String> {
+    pub(super) fn replace(&self, counted: BTreeMap<Key, Option<i64>>) -> Vec<String> {
         let mut all = self.0.lock();
         let mut changed = Vec::new();
         let now: BTreeMap<Key, i64> = counted
@@ -62,37 +62,9 @@ impl Connections {
     }
 }
 
-/// Asks while this process leads, until it is told to end.
-pub(crate) async fn count(
-    asker: Asker,
-    connections: Connections,
-    stores: Stores,
-    queue: Arc<Queue>,
-    leading: Leading,
-    stats: Arc<Stats>,
-    shutdown: CancellationToken,
-) -> Result<(), Infallible> {
-    let mut every = interval(EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = every.tick() => {}
-        }
-        if !leading.holds() {
-            continue;
-        }
-        let counted = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            counted = counted(&asker, &stores, &stats) => counted,
-        };
-        for namespace in connections.replace(counted) {
-            queue.touch(&namespace, false);
-        }
-    }
-}
-
-async fn counted(asker: &Asker, stores: &Stores, stats: &Stats) -> BTreeMap<Key, Option<i64>> {
+/// Asks the ready pods of all Gateways, some at a time: none of a Gateway one of whose pods does not say.
+pub(super) async fn counted(sampler: &Sampler) -> BTreeMap<Key, Option<i64>> {
+    let Sampler { asker, stores, stats, .. } = sampler;
     let resources = stores.gateways.all();
     let mut counted: BTreeMap<Key, Option<i64>> = resources
         .iter()

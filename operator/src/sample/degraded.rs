@@ -13,7 +13,7 @@ use stoker_plan::degraded::{Heard, Verdict, Words, words};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{AT_ONCE, Asker};
+use super::{AT_ONCE, Asker, Sampler};
 use crate::facts::ready;
 use crate::leader::Leading;
 use crate::queue::Queue;
@@ -42,7 +42,7 @@ impl Degradations {
     }
 
     /// Takes a round of answers in, `now` in seconds. Returns the namespaces where something has changed.
-    fn take(&self, rounds: &BTreeMap<Key, Round>, now: u64) -> BTreeSet<String> {
+    pub(super) fn take(&self, rounds: &BTreeMap<Key, Round>, now: u64) -> BTreeSet<String> {
         let mut all = self.0.lock();
         // Of a resource that has no ready pod nothing is known that lasts.
         all.retain(|key, _| rounds.contains_key(key));
@@ -53,37 +53,6 @@ impl Degradations {
             }
         }
         changed
-    }
-}
-
-/// Asks while this process leads, until it is told to end.
-pub(crate) async fn listen(
-    (asker, every): (Asker, Duration),
-    degraded: Degradations,
-    stores: Stores,
-    queue: Arc<Queue>,
-    leading: Leading,
-    stats: Arc<Stats>,
-    shutdown: CancellationToken,
-) -> Result<(), Infallible> {
-    let begun = Instant::now();
-    let mut every = interval(every);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = every.tick() => {}
-        }
-        if !leading.holds() {
-            continue;
-        }
-        let rounds = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            rounds = asked(&asker, &stores, &stats) => rounds,
-        };
-        for namespace in degraded.take(&rounds, begun.elapsed().as_secs()) {
-            queue.touch(&namespace, false);
-        }
     }
 }
 
@@ -104,7 +73,8 @@ fn resources(stores: &Stores) -> BTreeSet<Key> {
 }
 
 /// Asks all ready pods of resources, some at a time.
-async fn asked(asker: &Asker, stores: &Stores, stats: &Stats) -> BTreeMap<Key, Round> {
+pub(super) async fn asked(sampler: &Sampler) -> BTreeMap<Key, Round> {
+    let Sampler { asker, stores, stats, .. } = sampler;
     let resources = resources(stores);
     let pods: Vec<(Key, String, String)> = stores
         .pods
