@@ -62,14 +62,14 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// Counts connections until it is told to end.
     pub(crate) async fn count(self, connections: Connections) -> Result<(), Infallible> {
-        let round = async || connections.replace(connections::counted(&self).await);
+        let round = || async { connections.replace(connections::counted(&self).await) };
         self.rounds(connections::EVERY, round).await
     }
 
     /// Listens to what pods do without until it is told to end.
     pub(crate) async fn listen(self, every: Duration, degraded: Degradations) -> Result<(), Infallible> {
         let begun = Instant::now();
-        let round = async || {
+        let round = || async {
             let heard = degraded::asked(&self).await;
             degraded.take(&heard, begun.elapsed().as_secs())
         };
@@ -77,10 +77,10 @@ impl Sampler {
     }
 
     /// One round after another, while this process leads. Each says in which namespaces something has changed.
-    async fn rounds<C: IntoIterator<Item = String>>(
+    async fn rounds<F: Future<Output: IntoIterator<Item = String>>>(
         &self,
         every: Duration,
-        round: impl AsyncFn() -> C,
+        round: impl Fn() -> F,
     ) -> Result<(), Infallible> {
         let mut every = interval(every);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,22 +1,15 @@
 //! How many connections Gateways hold.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use parking_lot::Mutex;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
 use super::{AT_ONCE, Asker, Sampler};
 use crate::facts::gateways;
-use crate::leader::Leading;
-use crate::queue::Queue;
-use crate::stats::Stats;
-use crate::watch::Stores;
 
 /// How often.
 pub(super) const EVERY: Duration = Duration::from_secs(30);

@@ -1,23 +1,16 @@
 //! What ready pods do without. Whether that counts is decided by the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use kube::Resource;
 use parking_lot::Mutex;
 use stoker_plan::Kind;
 use stoker_plan::degraded::{Heard, Verdict, Words, words};
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
 use super::{AT_ONCE, Asker, Sampler};
 use crate::facts::ready;
-use crate::leader::Leading;
-use crate::queue::Queue;
-use crate::stats::Stats;
 use crate::watch::{Seen, Stores};
 
 /// A few lines are some hundred bytes.
