@@ -48,6 +48,7 @@ fn number_in(text: &[u8]) -> Option<u64> {
 
 /// The first whole frame of a server's: its payload, and the length of all of it.
 fn first_frame(input: &[u8]) -> Option<(&[u8], usize)> {
+    // Its opcode is looked at where it matters.
     let length = *input.get(1)? & 0x7F;
     let (begin, length) = match length {
         126 => (4, u64::from(u16::from_be_bytes(*input.get(2..)?.first_chunk()?))),
@@ -56,6 +57,18 @@ fn first_frame(input: &[u8]) -> Option<(&[u8], usize)> {
     };
     let end = begin + usize::try_from(length).ok()?;
     Some((input.get(begin..end)?, end))
+}
+
+/// The first byte of a whole frame that is a ping, and of one that answers it.
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8A;
+
+/// The answer to a ping: the same payload, masked by nothing, as a client has to.
+fn pong(payload: &[u8]) -> Result<Vec<u8>> {
+    let length = u8::try_from(payload.len()).ok().filter(|length| *length <= 125);
+    let mut frame = vec![PONG, 0x80 | length.context("a ping is longer than one may be")?, 0, 0, 0, 0];
+    frame.extend_from_slice(payload);
+    Ok(frame)
 }
 
 /// How listeners are told.
@@ -158,7 +171,12 @@ impl Listener {
             let rest = self.input.get(taken..).unwrap_or_default();
             let (number, length) = match wire {
                 Wire::WebSocket => match first_frame(rest) {
-                    Some((payload, length)) => (number_in(payload), length),
+                    Some((payload, length)) => {
+                        if rest.first() == Some(&PING) {
+                            self.stream.write_all(&pong(payload)?).context("a ping can't be answered")?;
+                        }
+                        (number_in(payload), length)
+                    }
                     None => break,
                 },
                 Wire::Mqtt => match first_packet(rest)? {

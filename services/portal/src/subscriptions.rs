@@ -342,7 +342,7 @@ pub(crate) async fn change(
     Subscription::from_reply(app.core.patch_subscription(request).await?).map(axum::Json)
 }
 
-/// Remove a subscription. What it was still to be told of is given up.
+/// Remove a subscription. It tells of nothing new; what is on its way to somebody already is still tried.
 #[utoipa::path(delete, path = "/subscriptions/{id}", operation_id = "removeSubscription", tag = "subscriptions",
     params(SubscriptionPath),
     responses((status = 204, description = "Removed")))]

@@ -68,6 +68,8 @@ pub(super) struct World<'a> {
     receivers: BTreeMap<String, WebhookSink>,
     /// Paths of what is to be removed at the end.
     made: Vec<String>,
+    /// What was asked to be made and is not answered.
+    unanswered: Option<String>,
 }
 
 impl<'a> World<'a> {
@@ -86,6 +88,7 @@ impl<'a> World<'a> {
             listeners: BTreeMap::new(),
             receivers: BTreeMap::new(),
             made: Vec::new(),
+            unanswered: None,
         }
     }
 
@@ -166,9 +169,10 @@ impl<'a> World<'a> {
         for (key, value) in &device.with {
             body[key] = self.fill_all(value)?;
         }
+        // Before it is answered: it may be made though nobody hears so.
+        self.made.push(format!("/devices/{id}"));
         let (status, made) = self.request("POST", "/devices", Caller::Administrator, Some(&body)).await?;
         is(201, status, "the status").map_err(|_| anyhow!("a device was refused with {status}: {made}"))?;
-        self.made.push(format!("/devices/{id}"));
         let token = [&made["token"], &body["token"]].into_iter().find(|token| token.is_string());
         self.known
             .insert(format!("{}.token", device.name), token.cloned().unwrap_or_else(|| Value::from("")));

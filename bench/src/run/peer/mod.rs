@@ -211,7 +211,7 @@ fn heading(machine: &Machine, versions: &[(&str, String)], rounds: u32, synced_m
     let versions: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     format!(
         "```\n$ {}\n```\n\n{day}; {}; {cores} cores ({cpu}), {memory_gb} GB, Linux {kernel}, load before {load}; a write and \
-         `fdatasync` of 4 KiB: {synced_ms:.2} ms. Medians of {rounds} rounds, in brackets the lowest and the highest.\n",
+         `fdatasync` of 4 KiB: {synced_ms:.2} ms. Medians of {rounds} rounds (the console's pages: of one), in brackets the lowest and the highest.\n",
         command_line(),
         versions.join(", ")
     )

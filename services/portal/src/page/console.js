@@ -118,7 +118,7 @@
         const region = document.getElementById(id);
         const fresh = page.getElementById(id);
         fetched.set(id, performance.now());
-        if (region && fresh && inUse(region)) continue;
+        if (region && inUse(region)) continue;
         // It is over with what was waited for there: all of the page is another now. Not loaded anew, which would cut off
         // whoever is on the way to elsewhere.
         const whole = page.getElementById("main");

@@ -20,6 +20,8 @@ use crate::time::now;
 const PAGE: u32 = 50;
 /// What is to be tried later is looked at when everything is.
 const SOON_MS: Millis = 60_000;
+/// An attempt that has been waited for is looked for again after such a share of that time.
+const WAITED_SHARE: Millis = 4;
 /// An attempt takes about as long.
 const ATTEMPT_MS: Millis = 1_500;
 
@@ -65,10 +67,14 @@ pub(crate) async fn list(State(app): State<App>, session: Session, request: Requ
     }
 }
 
-/// In how many milliseconds something of these is to be seen that the feed does not tell.
+/// In how many milliseconds something of these is to be seen that the feed does not tell. Nobody knows how long an attempt takes:
+/// the longer it has been waited for, the seldomer it is looked for.
 fn soon(items: &[Notification], now: Millis) -> Option<Millis> {
     let pending = items.iter().filter(|one| one.state == NotificationState::Pending);
-    let left = pending.map(|one| one.next_attempt_at.map_or(0, |at| at.0.saturating_sub(now).max(0)));
+    let left = pending.map(|one| match one.next_attempt_at {
+        Some(at) => at.0.saturating_sub(now).max(0),
+        None => (now.saturating_sub(one.created_at.0).max(0) / WAITED_SHARE).min(SOON_MS),
+    });
     left.min().filter(|left| *left <= SOON_MS).map(|left| left + ATTEMPT_MS)
 }
 

@@ -16,8 +16,17 @@ impl<'a> Broker<'a> {
     /// As it is configured; without a name there, the one by which the portal was reached (`host`, with its port).
     pub(super) fn of(app: &'a App, host: &'a str) -> Self {
         let mqtt = &app.mqtt;
-        Self { host: mqtt.host.as_deref().unwrap_or_else(|| name(host)), port: mqtt.port, tls: mqtt.tls }
+        Self {
+            host: bare(mqtt.host.as_deref().unwrap_or_else(|| name(host))),
+            port: mqtt.port,
+            tls: mqtt.tls,
+        }
     }
+}
+
+/// A host as clients take it that have the port apart: the brackets of IPv6 are a URL's.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// How a device reports and fails, ready to be copied; with the token where it is known.

@@ -52,7 +52,7 @@ pub(crate) enum Subscription {
         #[arg(value_parser = input::subscription)]
         id: SubscriptionId,
     },
-    /// Remove subscriptions; what was still to be told is given up
+    /// Remove subscriptions: they tell of nothing new, and what is on its way already is still tried
     #[command(alias = "delete")]
     Remove {
         /// Their ids

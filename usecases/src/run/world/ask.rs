@@ -101,8 +101,10 @@ impl World<'_> {
         let expected = self.expected(more.gives.as_ref())?;
         let mut pause = Pause::default();
         let observed = loop {
+            self.unanswered = (asks.method == Method::Post).then(|| path.clone());
             let answer = timeout_at(by, self.send(asks.method.as_str(), &path, more.caller, &body)).await;
             let (status, observed) = answer.map_err(|_| anyhow!("no answer came in time"))??;
+            self.unanswered = None;
             self.remember(asks.method, &path, status, &observed, more.lines.as_deref());
             let judged =
                 answered(more.answers, status, &observed).and_then(|()| fits(expected.as_ref(), &observed));
@@ -154,7 +156,10 @@ impl World<'_> {
     /// Removes what the case made, the last first; returns what is left of it, and why.
     pub(in crate::run) async fn clear(mut self) -> Vec<String> {
         self.listeners.clear();
-        let mut left = Vec::new();
+        let unanswered = self.unanswered.iter();
+        let mut left: Vec<String> = unanswered
+            .map(|path| format!("POST {path} was not answered, and may have made something"))
+            .collect();
         for path in self.made.iter().rev() {
             match self.request("DELETE", path, Caller::Administrator, None).await {
                 // It may have been removed before.
