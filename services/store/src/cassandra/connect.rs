@@ -115,6 +115,21 @@ fn check_datacenter(
     })
 }
 
+/// Whether what is to be made could be used at all.
+fn check_nodes(session: &Session, options: &CassandraOptions) -> Result<(), CassandraError> {
+    let home = |datacenter: &Option<String>| datacenter.as_ref() == Some(&options.datacenter);
+    let state = session.get_cluster_state();
+    let nodes = state.get_nodes_info().iter().filter(|node| home(&node.datacenter)).count();
+    if nodes > usize::from(options.replication_factor / 2) {
+        return Ok(());
+    }
+    Err(CassandraError::TooFewNodes {
+        replicas: options.replication_factor,
+        datacenter: options.datacenter.clone(),
+        nodes,
+    })
+}
+
 /// Makes the keyspace if it is not there, and uses it.
 pub(super) async fn ensure_keyspace(
     session: &Session,
@@ -123,6 +138,7 @@ pub(super) async fn ensure_keyspace(
 ) -> Result<(), CassandraError> {
     let mut replication = read_replication(session, place).await?;
     if replication.is_none() {
+        check_nodes(session, options)?;
         let text = format!(
             "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{'class': 'NetworkTopologyStrategy', '{}': {}}}",
             options.keyspace, options.datacenter, options.replication_factor

@@ -60,6 +60,18 @@ pub enum CassandraError {
         /// The home datacentre.
         datacenter: String,
     },
+    /// The keyspace would be made, and nobody could read or write it: fewer nodes than a quorum of replicas.
+    #[error(
+        "cassandra.replication_factor is {replicas}, and datacentre {datacenter} has {nodes} node(s), too few for a quorum: set it to {nodes}, or add nodes"
+    )]
+    TooFewNodes {
+        /// What was asked for.
+        replicas: u8,
+        /// The home datacentre.
+        datacenter: String,
+        /// So many are known there.
+        nodes: usize,
+    },
     /// A request on the way failed.
     #[error("failed to {action} in keyspace {keyspace} at {nodes}: {hint}")]
     Request {
@@ -142,6 +154,8 @@ impl CassandraError {
             },
             // Nodes that are too busy to say where they are.
             Self::Datacenter { found, .. } => found.is_empty(),
+            // More of them may be on the way.
+            Self::TooFewNodes { .. } => true,
             Self::Option { .. }
             | Self::Replication { .. }
             | Self::Checksum { .. }

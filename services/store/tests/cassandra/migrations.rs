@@ -86,6 +86,11 @@ pub(crate) async fn a_wrong_datacentre_or_node_is_named(lab: &Lab) {
     let error = CassandraStore::open(elsewhere).await.unwrap_err();
     assert!(matches!(error, CassandraError::Datacenter { .. }), "{error}");
     assert!(error.to_string().contains("nowhere") && error.to_string().contains(&home), "{error}");
+    // More replicas than the lab has nodes: nobody could read what would be made.
+    let wide = CassandraOptions { replication_factor: 9, ..lab.options_of(&keyspace) };
+    let error = CassandraStore::open(wide).await.unwrap_err();
+    assert!(matches!(error, CassandraError::TooFewNodes { replicas: 9, .. }) && error.may_come(), "{error}");
+    assert!(error.to_string().contains("replication_factor is 9"), "{error}");
     // A port that was free a moment ago.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
