@@ -34,9 +34,14 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// `range` is what a CoreShard is to serve.
-    pub(crate) fn of(of: &Resource<'_>, range: Option<SlotRange>, facts: &Facts) -> Self {
-        let text = config::text(of, range, facts);
+    /// `range` is what a CoreShard is to serve, `mqtt_url` where devices connect, as a Portal is to say.
+    pub(crate) fn of(
+        of: &Resource<'_>,
+        range: Option<SlotRange>,
+        mqtt_url: Option<&str>,
+        facts: &Facts,
+    ) -> Self {
+        let text = config::text(of, range, mqtt_url, facts);
         let config = format!("{}-{}", of.base(), digest(&text));
         let template = pod::template(of, &config, facts);
         let revision = digest(&template);

@@ -1,5 +1,6 @@
 //! Which step comes next, for each resource: told by what there is, never by what was done before.
 
+mod devices;
 mod gateway;
 mod leftover;
 mod reach;
@@ -54,6 +55,7 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
     let refusals: Vec<Option<Refusal>> =
         resources.iter().map(|of| check::refusal(of, &resources, facts)).collect();
     let ranges = ranges(&resources, &refusals, facts);
+    let mqtt_url = devices::mqtt_url(&resources, &refusals, facts);
     let kinds = certificates::kinds(&resources);
     let mut plan = Plan {
         admin_token: admin_token(&resources, facts),
@@ -75,7 +77,7 @@ pub(crate) fn plan(wanted: &Wanted, facts: &Facts) -> Plan {
                 Step { standing, ..Step::default() }
             }
             None => {
-                let made = Made::of(of, range, facts);
+                let made = Made::of(of, range, mqtt_url.as_deref(), facts);
                 let mut step = match of.id.kind {
                     Kind::Gateway => gateway::step(of, &made, &seen),
                     _ => steady::step(of, &made, range, &seen),

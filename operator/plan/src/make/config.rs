@@ -133,6 +133,8 @@ struct Portal {
     listen: String,
     hostname: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    mqtt_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cert: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
@@ -161,8 +163,13 @@ fn open(name: &str, port: i32, of: &check::Door<'_>, facts: &Facts) -> Door {
     }
 }
 
-/// The whole file of the pods of `of`.
-pub(super) fn text(of: &Resource<'_>, range: Option<SlotRange>, facts: &Facts) -> String {
+/// The whole file of the pods of `of`. `mqtt_url` is where devices connect, as a Portal is to say.
+pub(super) fn text(
+    of: &Resource<'_>,
+    range: Option<SlotRange>,
+    mqtt_url: Option<&str>,
+    facts: &Facts,
+) -> String {
     let mut config = Config::default();
     match of.spec {
         Spec::CoreShard(spec) => {
@@ -218,6 +225,7 @@ pub(super) fn text(of: &Resource<'_>, range: Option<SlotRange>, facts: &Facts) -
                 cores: some_cores(),
                 listen: everywhere(if secret.is_some() { port::HTTPS } else { port::HTTP }),
                 hostname: spec.hostname.clone(),
+                mqtt_url: mqtt_url.map(str::to_owned),
                 cert: file("tls.crt"),
                 key: file("tls.key"),
             });

@@ -28,7 +28,7 @@ pub(crate) struct Reach {
 }
 
 /// Those of the listeners.
-fn wished(spec: &GatewaySpec) -> Vec<Port> {
+pub(super) fn wished(spec: &GatewaySpec) -> Vec<Port> {
     let port = |listener: &stoker_crds::Listener| Port {
         name: listener.name.clone(),
         number: listener.port,
@@ -58,6 +58,14 @@ fn read(text: &str) -> Option<Vec<Port>> {
         Some(Port { name: name.to_owned(), number: number.parse().ok()?, door })
     };
     text.split(',').map(port).collect()
+}
+
+/// Those of the Deployment that serves, as far as it is known: what is left of a Gateway whose listeners have no effect.
+/// Which one that is does not depend on how many pods are ready just now.
+pub(super) fn kept(there: &[&Deployment]) -> Vec<Port> {
+    let known = there.iter().filter_map(|there| Some((there, read(there.ports.as_deref()?)?)));
+    let serving = known.min_by_key(|(there, _)| (there.wanted == 0, !there.was_whole, there.name.clone()));
+    serving.map(|(_, ports)| ports).unwrap_or_default()
 }
 
 /// How a Gateway of these listeners is reached. The ports of a revision come when all of it is ready, and go when its last

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod degraded;
+mod devices;
 mod rolling;
 mod slots;
 mod wholes;
