@@ -91,7 +91,8 @@ pub(super) static PARTS: [Part; 19] = [
             let clippy = |words| Step::cargo("clippy --workspace --locked").args(words);
             let deny = ["--", "-D", "warnings"];
             // `--all-targets` leaves out what is tested only when it is named.
-            let named = clippy(named(ADAPTERS.iter().chain(&SERVICES).chain(&KUBERNETES)));
+            let alone = [&E2E[..], &CONSOLE, &SERVICES, &KUBERNETES].into_iter().flatten();
+            let named = clippy(named(ADAPTERS.iter().chain(alone)));
             vec![clippy(vec!["--all-targets"]).args(deny), named.args(deny)]
         }),
     },
@@ -123,7 +124,8 @@ pub(super) static PARTS: [Part; 19] = [
         needs: &[],
         deadline: minutes(40),
         work: Work::Tests(|_| {
-            vec![Step::cargo("test --workspace --exclude stoker-e2e --locked --no-fail-fast")]
+            // What needs more than itself runs only where it is named, so that this needs no choice of crates.
+            vec![Step::cargo("test --workspace --locked --no-fail-fast")]
         }),
     },
     Part {
@@ -350,6 +352,16 @@ mod tests {
         ("services", "stops processes one by one, in a part of its own"),
         ("running", "looks at the logs, queues and certificates of single processes, in a part of its own"),
     ];
+
+    #[test]
+    fn the_part_of_all_crates_starts_no_end_to_end_test() {
+        let workspace = Workspace::find().unwrap();
+        let manifest = std::fs::read_to_string(workspace.root.join("e2e/Cargo.toml")).unwrap();
+        for name in [&E2E[..], &CONSOLE, &SERVICES, &KUBERNETES].into_iter().flatten() {
+            let left_out = format!("name = \"{name}\"\ntest = false\n");
+            assert!(manifest.contains(&left_out), "{name} is to have `test = false` in e2e/Cargo.toml");
+        }
+    }
 
     #[test]
     fn every_end_to_end_test_runs_on_a_fleet_or_says_why_not() {
