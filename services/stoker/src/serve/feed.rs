@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stoker_bus::{RabbitBus, RabbitConfig, RabbitDriver, RabbitError};
+use stoker_bus::{RabbitBus, RabbitConfig, RabbitError};
 use stoker_domain::pause::Backoff;
 use stoker_portal::LateBus;
 use stoker_telemetry::{Health, chain};
@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::{BUS, tell_of_bus};
 
 const FIRST: Duration = Duration::from_millis(200);
+/// While the broker is away.
 const LONGEST: Duration = Duration::from_secs(10);
+/// While it refuses this portal: somebody has to change something, and each try is a line in the broker's log.
+const REFUSED_LONGEST: Duration = Duration::from_secs(60);
 
 /// Joins the bus whenever the broker is there, and keeps it until `end`.
 ///
@@ -24,13 +27,9 @@ pub(super) async fn keep(
     health: Health,
     end: CancellationToken,
 ) -> Result<(), RabbitError> {
-    let joined = tokio::select! {
+    let (bus, driver) = tokio::select! {
         () = end.cancelled() => return Ok(()),
-        joined = join(&config, &health) => joined,
-    };
-    let Some((bus, driver)) = joined else {
-        end.cancelled().await;
-        return Ok(());
+        joined = join(&health, || Box::pin(RabbitBus::connect(config.clone()))) => joined,
     };
     health.ready(BUS);
     drop(late.set(Arc::new(bus.clone())));
@@ -44,22 +43,75 @@ pub(super) async fn keep(
     running.await
 }
 
-/// None when no waiting will bring it.
-async fn join(config: &RabbitConfig, health: &Health) -> Option<(RabbitBus, RabbitDriver)> {
-    let mut backoff = Backoff::new(FIRST, LONGEST);
+/// Tries for as long as it takes, also where the broker refuses: a password or a queue that is wrong may be put right there,
+/// and all else of this portal serves on, so that nobody would restart it for that.
+async fn join<T, F>(health: &Health, mut tries: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, RabbitError>>,
+{
+    let (mut away, mut refused) = (Backoff::new(FIRST, LONGEST), Backoff::new(FIRST, REFUSED_LONGEST));
+    let mut said = None;
     loop {
-        let error = match Box::pin(RabbitBus::connect(config.clone())).await {
-            Ok(joined) => return Some(joined),
+        let error = match tries().await {
+            Ok(joined) => return joined,
             Err(error) => error,
         };
         let why = chain(&error);
-        if error.is_final() {
-            tracing::error!(error = why, "the live feed cannot be heard: the bus does not take this portal");
-            health.degraded(BUS, why);
-            return None;
-        }
-        tracing::debug!(error = why, "the live feed cannot be heard yet");
+        let backoff = if error.is_final() {
+            // Once for each reason: what has been said is in the health, too.
+            if said.as_ref() != Some(&why) {
+                tracing::error!(
+                    error = why,
+                    "the live feed cannot be heard: the bus does not take this portal"
+                );
+                said = Some(why.clone());
+            }
+            &mut refused
+        } else {
+            tracing::debug!(error = why, "the live feed cannot be heard yet");
+            refused.reset();
+            &mut away
+        };
         health.degraded(BUS, why);
         tokio::time::sleep(backoff.next(getrandom::u32().unwrap_or(u32::MAX))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    fn refused() -> RabbitError {
+        let broker = "amqp://stoker:secret@broker:5672/".parse().unwrap();
+        RabbitError::Refused { broker, said: "ACCESS_REFUSED".to_owned() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_refuses_is_asked_again_until_it_does_not() {
+        let health = Health::default();
+        let mut tries = 0;
+        let joined = join(&health, || {
+            tries += 1;
+            let said = health.degradations();
+            ready(match tries {
+                1 => {
+                    assert_eq!(said, "");
+                    Err(refused())
+                }
+                2..=30 => {
+                    assert!(said.starts_with("degraded: bus: ") && said.contains("ACCESS_REFUSED"), "{said}");
+                    Err(refused())
+                }
+                31 => Err(RabbitError::NoLink),
+                _ => {
+                    assert!(said.contains("there is no connection"), "{said}");
+                    Ok("joined")
+                }
+            })
+        });
+        assert_eq!(joined.await, "joined");
+        assert_eq!(tries, 32);
     }
 }
