@@ -167,7 +167,7 @@ fn complete(openapi: &mut utoipa::openapi::OpenApi) {
     }
     for (path, item) in &mut openapi.paths.paths {
         let one = path.contains("{id}");
-        let methods = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in methods.into_iter().flatten() {
             add_refusals(operation, one);
         }
