@@ -1,6 +1,6 @@
 //! `stoker-bench`: what Stoker costs, and what it holds when it is killed.
 //!
-//! Every sub-command starts a `stoker up` of its own (`history`: separate processes over a lab; `rollout` is given a
+//! Every sub-command starts a `stoker up` of its own (`history` and `soak`: separate processes over a lab; `rollout` is given a
 //! platform on Kubernetes) on free ports and a fresh data directory or keyspace, loads it from outside by MQTT and HTTP, prints a table, and ends what it started. It fails when a *count* is wrong, never because of a time:
 //! times belong to the machine they were measured on.
 
@@ -60,6 +60,8 @@ enum Command {
     Kill(run::kill::Kill),
     /// Kill, freeze, cut and restart separate processes, Cassandra and RabbitMQ, and look whether they kept their promises
     History(run::history::History),
+    /// Separate processes under a fleet for an hour, some of them killed: use cases stay green, and memory flat
+    Soak(run::soak::Soak),
     /// Stoker and mosquitto in turns, by the same load: what each costs, and how fast each is
     Peer(run::peer::Peer),
     /// Separate processes, and beside them bare drivers that do the same
@@ -82,6 +84,7 @@ impl Command {
             Self::Fleet(fleet) => fleet.run(common).await,
             Self::Kill(kill) => kill.run(common).await,
             Self::History(history) => history.run(common).await,
+            Self::Soak(soak) => soak.run(common).await,
             Self::Peer(peer) => peer.run(common).await,
             Self::Beside(beside) => beside.run(common).await,
             Self::Overload(overload) => overload.run(common).await,

@@ -47,6 +47,13 @@ pub(crate) fn memory(pid: u32) -> Result<(u64, u64)> {
     Ok((kilobytes(pid, "VmRSS")?, kilobytes(pid, "RssAnon")?))
 }
 
+/// Descriptors that a process has open.
+pub(crate) fn descriptors(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/fd");
+    let open = fs::read_dir(&path).with_context(|| format!("failed to list {path}"))?;
+    Ok(u64::try_from(open.count())?)
+}
+
 /// Bytes that a process caused to be written to storage.
 pub(crate) fn written(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/io");
@@ -114,6 +121,7 @@ mod tests {
         let (all, anonymous) = memory(pid).unwrap();
         assert!(all >= anonymous && anonymous > 0);
         written(pid).unwrap();
+        assert!(descriptors(pid).unwrap() > 0);
         assert!(Machine::here().cores > 0);
     }
 }

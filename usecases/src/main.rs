@@ -71,6 +71,12 @@ struct Run {
     /// Leave these stories out
     #[arg(long, value_name = "STORY")]
     exclude: Vec<String>,
+    /// Try these cases only, as they are called at the beginning of a line of the report
+    #[arg(long, value_name = "STORY: CASE")]
+    case: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -121,12 +127,31 @@ fn known(names: &[String], stories: &[Story]) -> Result<()> {
     }
 }
 
+/// Leaves those cases that are named; all of them when none is.
+fn only_cases(names: &[String], stories: &mut Vec<Story>) -> Result<()> {
+    let there =
+        |name: &str| stories.iter().any(|story| story.cases.iter().any(|case| story.calls(case) == name));
+    if let Some(name) = names.iter().find(|name| !there(name)) {
+        bail!("there is no case {name:?} among those to be tried; `run` prints how each is called");
+    }
+    if !names.is_empty() {
+        for story in stories.iter_mut() {
+            let chosen: Vec<_> =
+                story.cases.iter().filter(|case| names.contains(&story.calls(case))).cloned().collect();
+            story.cases = chosen;
+        }
+        stories.retain(|story| !story.cases.is_empty());
+    }
+    Ok(())
+}
+
 impl Run {
     async fn act(self, mut stories: Vec<Story>, paint: Paint) -> Result<bool> {
         known(&self.only, &stories)?;
         known(&self.exclude, &stories)?;
         stories.retain(|story| self.only.is_empty() || self.only.contains(&story.id));
         stories.retain(|story| !self.exclude.contains(&story.id));
+        only_cases(&self.case, &mut stories)?;
         let stop = CancellationToken::new();
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -139,7 +164,11 @@ impl Run {
             _ = terminate.recv() => { stop.cancel(); tried.await? }
             _ = interrupt.recv() => { stop.cancel(); tried.await? }
         };
-        print!("{}", report.text(paint));
+        if self.json {
+            println!("{}", report.json());
+        } else {
+            print!("{}", report.text(paint));
+        }
         Ok(report.holds())
     }
 

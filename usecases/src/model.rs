@@ -22,6 +22,14 @@ pub struct Story {
     pub cases: Vec<Case>,
 }
 
+impl Story {
+    /// What one of its cases is called among those of all stories.
+    #[must_use]
+    pub fn calls(&self, case: &Case) -> String {
+        format!("{}: {}", self.id, case.name)
+    }
+}
+
 /// One use case. It makes what it needs itself, so it runs beside others and on a platform that is in use.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

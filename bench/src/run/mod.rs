@@ -7,10 +7,13 @@ pub(crate) mod fleet;
 pub(crate) mod history;
 pub(crate) mod idle;
 pub(crate) mod kill;
+mod load;
 pub(crate) mod overload;
 pub(crate) mod peer;
 pub(crate) mod readings;
 pub(crate) mod rollout;
+mod several;
+pub(crate) mod soak;
 pub(crate) mod start;
 
 use std::time::Duration;

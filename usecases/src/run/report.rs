@@ -1,7 +1,9 @@
-//! What came of a run, for people.
+//! What came of a run, for people and for programs.
 
 use std::fmt::Write as _;
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::{Outcome, Trouble, Verdict};
 use crate::expect::shown;
@@ -30,6 +32,30 @@ impl Report<'_> {
         !self.outcomes.is_empty() && self.outcomes.iter().all(held)
     }
 
+    /// For programs: of each case what it is called, its verdict (`held`, `broken`, `not_tried`), what there is to say of
+    /// it, what it left behind, and how long it took in seconds.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let told = |outcome: &Outcome| {
+            let story = self.stories.get(outcome.story)?;
+            let case = story.cases.get(outcome.case)?;
+            let (verdict, said) = match &outcome.verdict {
+                Verdict::Held => ("held", None),
+                Verdict::NotTried(why) => ("not_tried", Some(why.clone())),
+                Verdict::Broken { step, trouble } => ("broken", Some(explained(story, case, *step, trouble))),
+            };
+            Some(json!({
+                "case": story.calls(case),
+                "verdict": verdict,
+                "said": said,
+                "left": outcome.left,
+                "took_s": outcome.took.as_secs_f64(),
+            }))
+        };
+        let cases: Vec<Value> = self.outcomes.iter().filter_map(told).collect();
+        json!({"cases": cases, "took_s": self.took.as_secs_f64(), "holds": self.holds()})
+    }
+
     /// As text: a line for each case, and for each that did not come true how far it came.
     #[must_use]
     pub fn text(&self, paint: Paint) -> String {
@@ -37,7 +63,7 @@ impl Report<'_> {
         for outcome in &self.outcomes {
             let Some(story) = self.stories.get(outcome.story) else { continue };
             let Some(case) = story.cases.get(outcome.case) else { continue };
-            let name = format!("{}: {}", story.id, case.name);
+            let name = story.calls(case);
             let seconds = outcome.took.as_secs_f64();
             // Writing to a string cannot fail.
             let _ = match &outcome.verdict {
@@ -142,6 +168,10 @@ cases:
 0 held, 1 broken, 0 not tried, in 1.0 s
 "#;
         assert_eq!(report.text(Paint::None), expected);
+        let json = report.json();
+        assert_eq!(json["cases"][0]["case"], "fail: a fault is an alarm");
+        assert_eq!((&json["cases"][0]["verdict"], &json["holds"]), (&json!("broken"), &json!(false)));
+        assert!(json["cases"][0]["said"].as_str().unwrap().contains("expected /items/0/count: 1"), "{json}");
     }
 
     #[test]

@@ -2,16 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
-use serde_json::{Value, json};
+use anyhow::Result;
 use stoker_sim::{FaultPlan, Ledger, Sim, SimConfig};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Api;
 use crate::random::Random;
 
 /// Between two doubles.
@@ -47,29 +44,4 @@ pub(super) async fn doubles(
         }
     }
     Ok(done)
-}
-
-/// Asks for something to be written about each of these devices until each has been answered once: how long the last one
-/// took, from now on.
-pub(super) async fn answered(api: &Api, devices: &[String], within: Duration) -> Result<Duration> {
-    let begun = Instant::now();
-    let mut asking = JoinSet::new();
-    for device in devices {
-        let (api, path) = (api.clone(), format!("/devices/{device}/attributes"));
-        asking.spawn(async move {
-            // As long as the platform itself looks for an owner, and a little more.
-            while !matches!(
-                timeout(Duration::from_secs(15), api.patch::<Value>(&path, &json!({"server": {"asked": 1}})))
-                    .await,
-                Ok(Ok(_))
-            ) {
-                sleep(Duration::from_millis(50)).await;
-            }
-        });
-    }
-    let all = async { while asking.join_next().await.is_some() {} };
-    match timeout(within, all).await {
-        Ok(()) => Ok(begun.elapsed()),
-        Err(_) => bail!("not all of {} devices were answered within {} s", devices.len(), within.as_secs()),
-    }
 }

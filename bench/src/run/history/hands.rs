@@ -7,8 +7,9 @@ use anyhow::{Context, Result, ensure};
 use stoker_e2e::{Loss as Lost, Network, Service, Services, Way};
 use tokio::time::sleep;
 
-use super::plan::{Act, Loss, Peer, Role, Who};
+use super::plan::{Act, Loss, Peer};
 use crate::lab::Lab;
+use crate::run::several::{Role, Who};
 
 /// Of a hundred packets. TCP gets through, after many an attempt.
 const SLOW: u8 = 30;
@@ -26,13 +27,7 @@ pub(super) struct Hands<'a> {
 
 impl Hands<'_> {
     fn service(&mut self, who: Who) -> Result<&mut Service> {
-        let services = match who.role {
-            Role::Core => &mut self.services.cores,
-            Role::Gateway => &mut self.services.gateways,
-            Role::Notifier => &mut self.services.notifiers,
-            Role::Portal => &mut self.services.portals,
-        };
-        services.get_mut(who.index).with_context(|| format!("there is no {who}"))
+        who.of(self.services)
     }
 
     fn way(&mut self, who: Who, to: SocketAddr) -> Result<Way> {
@@ -120,19 +115,5 @@ impl Hands<'_> {
                 self.lab.start("rabbitmq").await
             }
         }
-    }
-
-    /// Starts those again that have ended by themselves, as whoever runs them would; says which.
-    pub(super) fn restart_ended(&mut self) -> Result<Vec<String>> {
-        let mut ended = Vec::new();
-        for service in self.services.all() {
-            if let Err(error) = service.check_alive() {
-                ended.push(format!("{error:#}"));
-                // What is left of it is a number that has to be waited for.
-                service.kill9()?;
-                service.start()?;
-            }
-        }
-        Ok(ended)
     }
 }

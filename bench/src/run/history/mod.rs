@@ -6,18 +6,17 @@ mod hands;
 mod plan;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use stoker_e2e::{Network, Services};
-use stoker_sim::{FaultPlan, Sim, SimConfig, SimStats};
+use stoker_sim::{FaultPlan, SimConfig};
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
-use super::{SIM_SECRET, all_connected};
+use super::load::{Fleet, Load};
+use super::several::{Processes, Role, Who, prepare, restart_ended};
 use crate::api::Api;
 use crate::histogram::Histogram;
 use crate::lab::Lab;
@@ -25,27 +24,14 @@ use crate::platform::Common;
 use crate::random::{Random, fresh_seed};
 use crate::report::Report;
 use crate::smtp::MailSink;
-use crate::witness::{Watch, Witness, not_in_state};
-use callers::{answered, doubles};
+use callers::doubles;
 use hands::Hands;
-use plan::{Act, Counts, Kind, Plan, Role, Who};
+use plan::{Act, Counts, Kind, Plan};
 
 /// Between two acts.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 /// So often the next act does not wait until all devices are back.
 const HASTE_OF: u64 = 4;
-/// Everything is as it should be within that time after an act, or it will never be.
-const BACK_WITHIN: Duration = Duration::from_secs(180);
-/// How long a device has after our hand ended its session: shorter than by default, so that the run sees it pass.
-const GRACE: Duration = Duration::from_secs(40);
-/// And a little more, for timers.
-const GRACE_OVER: Duration = Duration::from_secs(50);
-/// Commands run out after one of these.
-const COMMAND_EXPIRES_S: [u32; 2] = [2, 20];
-/// A device that waits longer for an answer dials again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Devices that are asked for when a core was killed: of all slots some.
-const ASKED: u32 = 128;
 
 /// Mistreat separate processes over Cassandra and RabbitMQ, and look whether all that was acknowledged is so
 #[derive(Debug, Args)]
@@ -68,9 +54,8 @@ pub(crate) struct History {
     /// Faults an hour and boiler
     #[arg(long, default_value_t = 60.0)]
     faults: f64,
-    /// Cores, gateways, notifiers, portals
-    #[arg(long, value_name = "N,N,N,N", value_delimiter = ',', default_values_t = [3, 2, 2, 2])]
-    processes: Vec<usize>,
+    #[command(flatten)]
+    processes: Processes,
     /// Seconds that a process stands still
     #[arg(long, default_value_t = 20)]
     frozen: u64,
@@ -101,33 +86,14 @@ struct Measured {
 }
 
 impl History {
-    fn counts(&self) -> Result<Counts> {
-        let counts: [usize; 4] =
-            self.processes.clone().try_into().ok().context("--processes takes four numbers")?;
-        let [cores, gateways, notifiers, portals] = counts;
-        ensure!(
-            cores >= 2
-                && gateways >= 1
-                && notifiers >= 1
-                && portals >= 1
-                && counts.iter().sum::<usize>() <= 32,
-            "--processes takes two cores or more, one or more of the others, and 32 in all at most"
-        );
-        Ok(Counts { cores, gateways, notifiers, portals, nodes: self.lab.cassandra.len() })
-    }
-
-    fn fleet(&self, mqtt: SocketAddr, seed: u64) -> Result<SimConfig> {
-        let mut config = SimConfig::new(&format!("mqtt://{mqtt}"), self.devices, SIM_SECRET)?;
-        config.interval = Duration::try_from_secs_f64(self.interval).context("--interval is out of range")?;
-        config.device_time = true;
-        config.connect_rate = self.connect_rate;
-        config.faults = FaultPlan { per_hour: self.faults, mean_s: 5.0 };
-        config.seed = seed;
-        config.answer_timeout = ANSWER_TIMEOUT;
-        config.drain = Duration::from_secs(30);
-        config.ledger = true;
-        config.validate()?;
-        Ok(config)
+    fn fleet(&self, seed: u64) -> Fleet {
+        Fleet {
+            devices: self.devices,
+            interval_s: self.interval,
+            connect_rate: self.connect_rate,
+            faults: FaultPlan { per_hour: self.faults, mean_s: 5.0 },
+            seed,
+        }
     }
 
     /// Does all that is planned.
@@ -136,12 +102,9 @@ impl History {
         hands: &mut Hands<'_>,
         plan: &mut Plan,
         random: &mut Random,
-        api: &Api,
-        stats: &SimStats,
+        load: &Load,
     ) -> Result<Measured> {
         let (begun, mut measured) = (Instant::now(), Measured::default());
-        let asked: Vec<String> =
-            (1..=self.devices.min(ASKED)).map(|number| format!("boiler-{number}")).collect();
         for round in 1..=self.rounds {
             sleep(random.between(PAUSE.0, PAUSE.1)).await;
             let act = plan.next();
@@ -149,21 +112,21 @@ impl History {
             let acted = Instant::now();
             match &act {
                 Act::Kill(Who { role: Role::Core, .. }, _) => {
-                    let (done, took) = tokio::join!(hands.act(&act), answered(api, &asked, BACK_WITHIN));
+                    let (done, took) = tokio::join!(hands.act(&act), load.answered());
                     done?;
                     measured.answered.record(took?);
                 }
                 Act::Kill(Who { role: Role::Gateway, .. }, _) => {
                     hands.act(&act).await?;
-                    all_connected(stats, self.devices, BACK_WITHIN).await?;
+                    load.all_back().await?;
                     measured.back.record(acted.elapsed());
                 }
                 _ => hands.act(&act).await?,
             }
             let over = Instant::now();
-            measured.ended_by_themselves.extend(hands.restart_ended()?);
+            measured.ended_by_themselves.extend(restart_ended(hands.services)?);
             if random.below(HASTE_OF) > 0 {
-                all_connected(stats, self.devices, BACK_WITHIN).await?;
+                load.all_back().await?;
                 measured.recovered.record(over.elapsed());
             }
         }
@@ -175,19 +138,12 @@ impl History {
         let seed = self.seed.unwrap_or_else(fresh_seed);
         // A run that fails before its end is to be repeated, too.
         eprintln!("seed {seed}");
-        let counts = self.counts()?;
+        let processes = self.processes.counts()?;
+        let [cores, gateways, notifiers, portals] = processes;
+        let counts = Counts { cores, gateways, notifiers, portals, nodes: self.lab.cassandra.len() };
         let mut random = Random::new(seed);
         let sink = MailSink::start().await?;
-        let config = json!({
-            "cassandra": {"replication_factor": self.lab.replicas()},
-            "notifier": {"email": {"smtp_url": sink.url(), "from": "Stoker <alarms@example.com>"}},
-            "silence": {"after": "10s", "grace": format!("{}s", GRACE.as_secs())},
-        });
-        let processes = [counts.cores, counts.gateways, counts.notifiers, counts.portals];
-        let mut services = Services::prepare_on(&self.lab.addresses(), processes, &config)?;
-        services.program(&common.stoker)?;
-        let files = services.keep_files();
-        eprintln!("configuration and logs are in {}", files.display());
+        let mut services = prepare(common, &self.lab, processes, &sink)?;
         let users = services.part_users()?;
         let network = Network::new(&format!("stoker_{}", std::process::id()), &users)?;
         services.run().await?;
@@ -198,7 +154,7 @@ impl History {
         report.count("seed", seed);
         let kinds = if self.only.is_empty() { Kind::value_variants() } else { self.only.as_slice() };
         let frozen = Duration::from_secs(self.frozen);
-        let scene = Scene { api, sink, config: self.fleet(mqtt, seed)? };
+        let scene = Scene { api, sink, config: self.fleet(seed).config(mqtt)? };
         let plan = Plan::new(Random::new(random.next()), counts, kinds, frozen);
         self.mistreat(&mut hands, plan, &scene, random, &mut report).await?;
         report.exactly("panics in the logs", 0, services.panics());
@@ -217,45 +173,14 @@ impl History {
         report: &mut Report,
     ) -> Result<()> {
         let Scene { api, sink, config } = scene;
-        let lines: Vec<String> = config.numbers().map(|number| config.import_line(number)).collect();
-        api.import(&lines).await?;
         api.subscribe(json!({ "channel": "email", "to": "night@example.org" })).await?;
-        let sim = Sim::new(config.clone())?;
-        let (stats, ledger) = (sim.stats(), sim.ledger().context("the simulation keeps no ledger")?);
-        let [fleet_end, orders_end, watch_end] = [(); 3].map(|()| CancellationToken::new());
-        // They end with this call, however that comes about.
-        let _ends =
-            [fleet_end.clone().drop_guard(), watch_end.clone().drop_guard(), orders_end.clone().drop_guard()];
-        let fleet = tokio::spawn(sim.run(fleet_end.clone()));
-        all_connected(&stats, self.devices, BACK_WITHIN).await?;
-        let watch = Watch {
-            api: api.clone(),
-            devices: config.numbers().map(|number| config.device_id(number)).collect(),
-            rate: self.commands,
-            expires_in_s: COMMAND_EXPIRES_S,
-            random: Random::new(random.next()),
-        };
-        let watch = tokio::spawn(watch.run(orders_end.clone(), watch_end.clone()));
-        let doubles = tokio::spawn(doubles(config.clone(), Random::new(random.next()), orders_end.clone()));
-        let measured = self.rounds(hands, &mut plan, &mut random, api, &stats).await?;
-        orders_end.cancel();
+        let load = Load::begin(api, config, self.commands, &mut random).await?;
+        let doubles =
+            tokio::spawn(doubles(config.clone(), Random::new(random.next()), load.orders_end.clone()));
+        let measured = self.rounds(hands, &mut plan, &mut random, &load).await?;
+        load.orders_end.cancel();
         let doubled: HashMap<u32, Vec<u64>> = doubles.await??;
-        all_connected(&stats, self.devices, BACK_WITHIN).await?;
-        sleep(GRACE_OVER).await;
-        all_connected(&stats, self.devices, BACK_WITHIN).await?;
-        let not_online = not_in_state(api, config, "online", BACK_WITHIN).await?;
-        fleet_end.cancel();
-        let stats = fleet.await??;
-        let not_offline = not_in_state(api, config, "offline", BACK_WITHIN).await?;
-        watch_end.cancel();
-        let mut orders = watch.await??;
-        // What is judged is what one more start of all of them finds.
-        for service in hands.services.all() {
-            service.kill9()?;
-        }
-        hands.services.run().await?;
-        let no_answer = not_in_state(api, config, "offline", BACK_WITHIN).await;
-        orders.observe_all(api).await;
+        let ended = load.finish(hands.services).await?;
 
         report.count("devices", self.devices.into());
         report.count("acts", self.rounds.into());
@@ -264,16 +189,7 @@ impl History {
         report.times("all devices back after a gateway was killed", &measured.back);
         report.times("all devices connected after an act was over", &measured.recovered);
         report.time("the longest orderly end", hands.ends.iter().max().copied().unwrap_or_default());
-        report.count("sessions that were cut", stats.ended_by_server + stats.ended_by_timeout);
-        report.count("readings acknowledged", stats.readings_acked);
-        report.count("readings whose PUBACK was lost", stats.readings_unacked);
-        report.count("fault events acknowledged", stats.events_acked);
         report.none("processes that ended by themselves", &measured.ended_by_themselves);
-        report.none("connected devices that are not shown as online", &not_online);
-        report.none("devices that left and are not shown as offline", &not_offline);
-        report.none("devices that are not shown as offline after a start", &no_answer?);
-        let witness =
-            Witness { api, config, ledger: &ledger, mails: Some(&sink.accepted), doubled: &doubled };
-        witness.judge(report, &stats, &orders).await
+        ended.judge(report, sink, &doubled).await
     }
 }

@@ -4,23 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::random::Random;
-
-/// What a process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Role {
-    Core,
-    Gateway,
-    Notifier,
-    Portal,
-}
-
-/// One process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Who {
-    pub(super) role: Role,
-    /// From 0 on.
-    pub(super) index: usize,
-}
+use crate::run::several::{Role, Who};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -233,18 +217,6 @@ fn core(peer: Peer) -> usize {
     match peer {
         Peer::Core(index) => index,
         Peer::Store | Peer::Broker => usize::MAX,
-    }
-}
-
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let role = match self.role {
-            Role::Core => "core",
-            Role::Gateway => "gateway",
-            Role::Notifier => "notifier",
-            Role::Portal => "portal",
-        };
-        write!(f, "{role}-{}", self.index + 1)
     }
 }
 
