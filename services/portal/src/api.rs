@@ -198,3 +198,29 @@ fn add_refusals(operation: &mut Operation, one: bool) {
         operation.responses.responses.entry(status.to_owned()).or_insert(response.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem, Paths};
+    use utoipa::openapi::{InfoBuilder, OpenApi};
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_added_whatever_the_method() {
+        use HttpMethod::{Delete, Get, Patch, Post, Put};
+        let methods = [("get", Get), ("put", Put), ("post", Post), ("patch", Patch), ("delete", Delete)];
+        for (name, method) in methods {
+            let item = PathItem::new(method, OperationBuilder::new().build());
+            let mut paths = Paths::new();
+            paths.paths.insert("/things/{id}".to_owned(), item);
+            let mut openapi = OpenApi::new(InfoBuilder::new().title("a").version("1").build(), paths);
+            complete(&mut openapi);
+            let json = serde_json::to_value(&openapi).unwrap();
+            let operation = &json["paths"]["/things/{id}"][name];
+            for status in ["400", "401", "404", "500", "503"] {
+                assert!(operation["responses"][status].is_object(), "{name} {status}: {json}");
+            }
+        }
+    }
+}

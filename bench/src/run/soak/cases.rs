@@ -150,7 +150,7 @@ impl Cases {
         let first = self.tried(name, &[]).await?;
         ensure!(!first.is_empty(), "there are no use cases");
         let failed: Vec<&Tried> = first.iter().filter(|tried| !tried.holds()).collect();
-        for tried in &failed {
+        for tried in failed.iter().take(crate::report::EXAMPLES) {
             eprintln!("use case {}", why(tried));
         }
         let again = if retry && !failed.is_empty() {
