@@ -366,7 +366,7 @@ pub(crate) struct Tested {
 }
 
 /// Send a test message to each recipient of a subscription. It goes the way that alarms go; `GET /notifications` shows how far
-/// it is. It is tried for ten minutes.
+/// it is. It is tried for ten minutes, or until the broker is there and has taken it.
 #[utoipa::path(post, path = "/subscriptions/{id}/test", operation_id = "testSubscription", tag = "subscriptions",
     params(SubscriptionPath),
     responses(

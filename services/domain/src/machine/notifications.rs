@@ -186,17 +186,12 @@ impl SlotMachine {
         }
         let waiting = entry.row.next_attempt_at.is_some();
         let last = last_attempt(&entry.row, draft);
-        // Whoever has asked for a test does not wait for it any more.
-        let expired = entry.row.test && now > last;
-        if let Some(item) = self.outbox.get(&id).copied().filter(|_| !expired) {
-            // Not confirmed by the bus. An alarm is never given up so: nobody has even tried.
+        if let Some(item) = self.outbox.get(&id).copied() {
+            // Not confirmed by the bus. It is never given up so: nobody has even tried.
             self.publish(item, draft);
         } else if waiting || now <= last {
             self.hand_out(id, draft);
         } else {
-            if self.outbox.remove(&id).is_some() {
-                draft.touch(StateKey::Outbox(id));
-            }
             self.end_notification(id, NotificationState::Failed, Some("no notifier reported"), draft);
         }
     }
