@@ -48,7 +48,6 @@ fn number_in(text: &[u8]) -> Option<u64> {
 
 /// The first whole frame of a server's: its payload, and the length of all of it.
 fn first_frame(input: &[u8]) -> Option<(&[u8], usize)> {
-    // Its opcode is looked at where it matters.
     let length = *input.get(1)? & 0x7F;
     let (begin, length) = match length {
         126 => (4, u64::from(u16::from_be_bytes(*input.get(2..)?.first_chunk()?))),
@@ -291,6 +290,20 @@ mod tests {
         assert_eq!(number_in(frame), Some(0));
         assert_eq!(number_in(br#"{"type":"gap","position":"x"}"#), None);
         assert_eq!(number_in(br#"{"code":"N"}"#), None);
+    }
+
+    #[test]
+    fn a_ping_is_answered_by_its_own_payload() {
+        let portal = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(portal.local_addr().unwrap()).unwrap();
+        let (mut portal, _) = portal.accept().unwrap();
+        let mut listener = Listener { stream, input: Vec::new(), next: 0 };
+        portal.write_all(&[PING, 2, b'a', b'b']).unwrap();
+        listener.receive(Wire::WebSocket, &mut [0; 64], |_| panic!("a ping has no number")).unwrap();
+        let mut answer = [0; 8];
+        portal.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [PONG, 0x82, 0, 0, 0, 0, b'a', b'b']);
+        assert!(pong(&[0; 126]).is_err());
     }
 
     #[test]

@@ -11,9 +11,8 @@ pub(crate) fn is_ours(meta: &ObjectMeta) -> bool {
 
 /// Whether an object of ours lacks an owner. One that is about to go is left alone.
 pub(crate) fn lacks_owners(there: &ObjectMeta, wanted: &[OwnerReference]) -> bool {
-    is_ours(there)
-        && there.deletion_timestamp.is_none()
-        && with_owners(there, wanted).len() > there.owner_references.iter().flatten().count()
+    let owns = |uid: &str| there.owner_references.iter().flatten().any(|owner| owner.uid == uid);
+    is_ours(there) && there.deletion_timestamp.is_none() && wanted.iter().any(|owner| !owns(&owner.uid))
 }
 
 /// The owners that are there, and those of `wanted` that are not. None is ever taken away: the cluster does that when one is

@@ -37,6 +37,11 @@ const ENDS_WITHIN: Duration = Duration::from_secs(120);
 /// Devices that are asked for when a core was killed: of all slots some.
 const ASKED: u32 = 128;
 
+/// As long as the platform itself looks for an owner, and a little more.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
+/// Until it is asked again after that.
+const ASKED_AGAIN: Duration = Duration::from_millis(50);
+
 /// What the devices are to do.
 pub(super) struct Fleet {
     pub(super) devices: u32,
@@ -134,16 +139,10 @@ impl Load {
             let (api, device) = (self.api.clone(), self.config.device_id(number));
             asking.spawn(async move {
                 let path = format!("/devices/{device}/attributes");
-                // As long as the platform itself looks for an owner, and a little more.
-                while !matches!(
-                    timeout(
-                        Duration::from_secs(15),
-                        api.patch::<Value>(&path, &json!({"server": {"asked": 1}}))
-                    )
-                    .await,
-                    Ok(Ok(_))
-                ) {
-                    sleep(Duration::from_millis(50)).await;
+                let asked = json!({"server": {"asked": 1}});
+                let answer = || timeout(ANSWERED_WITHIN, api.patch::<Value>(&path, &asked));
+                while !matches!(answer().await, Ok(Ok(_))) {
+                    sleep(ASKED_AGAIN).await;
                 }
             });
         }

@@ -186,10 +186,9 @@ impl Actor {
             return Err(Failure::Refused { what: what.to_owned(), why, missing: false });
         }
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let patch = Patch::Apply(merged(object, there.as_ref()).map_err(|error| {
-            let why = error.to_string();
-            Failure::Failing { what: what.to_owned(), why }
-        })?);
+        let applied = merged(object, there.as_ref())
+            .map_err(|error| Failure::Failing { what: what.to_owned(), why: error.to_string() })?;
+        let patch = Patch::Apply(applied);
         let call = api.patch_metadata(object.name(), &parameters, &patch);
         let now = self.write(Verb::Apply, what, call).await?.metadata;
         if there.is_none_or(|there| there.resource_version != now.resource_version) {
