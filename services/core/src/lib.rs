@@ -150,7 +150,7 @@ impl Core {
         let passes = |error: &StoreError| !matches!(error, StoreError::Corrupt(_));
         at_the_start("the subscriptions", passes, async || shared.reload_subscriptions().await).await?;
         let slots = Slots::new();
-        shared.stats.watches(&slots);
+        shared.stats.watches(&slots, &shared.turns);
         let (mut routes, alone) = (Routes::new(shared.clone(), slots.clone()), membership.is_alone());
         let link = membership.link();
         let (owners, wanted, mut settled) =

@@ -9,6 +9,8 @@ use stoker_domain::model::{DeviceKey, Millis, SLOT_COUNT, Slot};
 struct Times {
     last_message: Millis,
     stamp_floor: Millis,
+    /// When the floor was read of the store; zero: never.
+    floor_read: Millis,
 }
 
 /// Times by device, in as many parts as there are slots so that writers seldom meet. Grows with the fleet only.
@@ -48,6 +50,20 @@ impl Seen {
     pub(crate) fn stamp_floor(&self, device: &DeviceKey) -> Millis {
         let part = self.parts.get(usize::from(device.slot().0));
         part.and_then(|part| part.lock().get(device).map(|times| times.stamp_floor)).unwrap_or_default()
+    }
+
+    /// The newest point that the store holds was read, at `now`.
+    pub(crate) fn floor_read(&self, device: &DeviceKey, floor: Millis, now: Millis) {
+        self.change(device, |times| {
+            times.stamp_floor = times.stamp_floor.max(floor);
+            times.floor_read = now;
+        });
+    }
+
+    /// Whether it was read at that time or later.
+    pub(crate) fn is_floor_read(&self, device: &DeviceKey, since: Millis) -> bool {
+        let part = self.parts.get(usize::from(device.slot().0));
+        part.is_some_and(|part| part.lock().get(device).is_some_and(|times| times.floor_read >= since))
     }
 
     /// The times of last messages of those devices that were heard of.
@@ -98,6 +114,11 @@ mod tests {
         seen.message(&device, 1_000);
         assert_eq!(seen.heard_elsewhere(slot, 0, 0), [(device.clone(), 1_000)]);
         assert_eq!(seen.heard_elsewhere(slot, 1_000, 0), []);
+        assert!(!seen.is_floor_read(&device, 1));
+        seen.floor_read(&device, 900, 1_000);
+        assert!(seen.is_floor_read(&device, 1_000) && !seen.is_floor_read(&device, 1_001));
+        seen.stamped(&device, 800);
+        assert_eq!(seen.stamp_floor(&device), 900);
         seen.message(&device, 1_001);
         assert_eq!(seen.heard_elsewhere(slot, 1_000, 0), [(device.clone(), 1_001)]);
         assert_eq!(seen.heard_elsewhere(slot, 0, 2_000), []);

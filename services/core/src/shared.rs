@@ -11,6 +11,7 @@ use stoker_telemetry::Clock;
 
 use crate::cluster::{Closes, LiveGateways, Roster};
 use crate::seen::Seen;
+use crate::slots::Turns;
 use crate::stats::CoreStats;
 use crate::waiters::CommandWaiters;
 
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) roster: Roster,
     pub(crate) gateways: LiveGateways,
     pub(crate) closes: Closes,
+    /// To write changes of slots.
+    pub(crate) turns: Turns,
     pub(crate) stats: Arc<CoreStats>,
     subscriptions: RwLock<Arc<Subscriptions>>,
 }
@@ -53,6 +56,7 @@ impl Shared {
             roster: Roster::default(),
             gateways: LiveGateways::default(),
             closes: Closes::default(),
+            turns: Turns::default(),
             stats,
             subscriptions: RwLock::new(Arc::new(Subscriptions::default())),
         }

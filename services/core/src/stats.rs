@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use stoker_domain::model::{Command, CommandState};
 use stoker_telemetry::{Histogram, HistogramSnapshot, LATENCY, SIZES, STAGES};
 
-use crate::slots::Slots;
+use crate::slots::{Slots, Turns};
 
 /// All states, in the order in which they are counted.
 const STATES: [CommandState; 7] = [
@@ -47,7 +47,7 @@ pub struct CoreStats {
     commands: [(AtomicU64, Histogram); STATES.len()],
     answered: [AtomicU64; Answered::ALL.len()],
     abandoned: AtomicU64,
-    slots: OnceLock<Slots>,
+    slots: OnceLock<(Slots, Turns)>,
 }
 
 impl Default for CoreStats {
@@ -93,6 +93,8 @@ pub struct CoreSnapshot {
     pub slots: usize,
     /// Requests that wait for them now.
     pub waiting: usize,
+    /// Slots that wait for their turn to commit now, and how many may commit at once.
+    pub turns: (usize, usize),
 }
 
 impl CoreStats {
@@ -112,14 +114,15 @@ impl CoreStats {
                 .collect(),
             answered: Answered::ALL.map(|(by, name)| (name, self.count_of(by).load(Ordering::Relaxed))),
             abandoned: self.abandoned.load(Ordering::Relaxed),
-            slots: self.slots.get().map_or(0, |slots| slots.owned().len()),
-            waiting: self.slots.get().map_or(0, Slots::waiting),
+            slots: self.slots.get().map_or(0, |(slots, _)| slots.owned().len()),
+            waiting: self.slots.get().map_or(0, |(slots, _)| slots.waiting()),
+            turns: self.slots.get().map(|(_, turns)| turns.now()).unwrap_or_default(),
         }
     }
 
-    pub(crate) fn watches(self: &Arc<Self>, slots: &Slots) {
+    pub(crate) fn watches(self: &Arc<Self>, slots: &Slots, turns: &Turns) {
         // A second core in one process, as tests have it, is not counted.
-        drop(self.slots.set(slots.clone()));
+        drop(self.slots.set((slots.clone(), turns.clone())));
     }
 
     fn count_of(&self, by: Answered) -> &AtomicU64 {

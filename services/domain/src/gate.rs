@@ -2,7 +2,8 @@
 //!
 //! A bound on how much waits says nothing about how long it waits: with a store that does a tenth of what it did, it is ten times
 //! as long. So what is inside is bounded by what was done lately, once it takes too long; the newest is refused. A burst that is
-//! over soon is taken in whole. Time is passed in.
+//! over soon is taken in whole. What takes long by itself, because the store is far away, is no faster for being asked less:
+//! that is learnt, and borne. Time is passed in.
 
 use std::time::Duration;
 
@@ -16,10 +17,16 @@ const PATIENCE: u32 = 2;
 const STEP: usize = 8;
 const STRIDE: usize = 1;
 
+/// It takes too long only when it takes so many times what it takes at best.
+const OF_BEST: f64 = 2.0;
+/// Taking in less does not make it faster: by such a part of the difference what it takes at best is thought to be more, at each
+/// judgement.
+const LEARN: f64 = 1.0 / 256.0;
+
 /// What bounds a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateBounds {
-    /// It takes too long when it takes longer than this on average.
+    /// It takes too long when it takes longer than this on average, and longer than what it takes at best explains.
     pub target: Duration,
     /// So much is taken in at least, however long it takes.
     pub least: usize,
@@ -40,6 +47,8 @@ pub struct Gate {
     took: Duration,
     /// Judgements one after the other that it takes too long.
     late: u32,
+    /// What it takes on average when it is fastest, in seconds.
+    best: f64,
 }
 
 impl Gate {
@@ -55,6 +64,7 @@ impl Gate {
             done: 0,
             took: Duration::ZERO,
             late: 0,
+            best: f64::INFINITY,
         }
     }
 
@@ -90,11 +100,16 @@ impl Gate {
     fn judge(&mut self, passed: Duration) {
         let GateBounds { target, least, most } = self.bounds;
         let mean = self.took.as_secs_f64() / self.done as f64;
-        if mean > target.as_secs_f64() {
+        self.best = self.best.min(mean);
+        let target = target.as_secs_f64().max(self.best * OF_BEST);
+        if mean > target {
             self.late += 1;
             if self.late >= PATIENCE {
+                if self.limit == least {
+                    self.best += (mean - self.best) * LEARN;
+                }
                 // What is inside takes as long as it takes to do as much: so much is done within the target.
-                let fits = self.done as f64 * target.as_secs_f64() / passed.as_secs_f64();
+                let fits = self.done as f64 * target / passed.as_secs_f64();
                 self.limit = self.limit.min(fits as usize).clamp(least, most);
             }
             return;
@@ -204,6 +219,42 @@ mod tests {
             assert_eq!(store.refused, 0);
             store.load(0, 20, 1_000);
         }
+    }
+
+    /// Does whatever is inside, each after so many milliseconds, as if it was far away.
+    struct FarAway {
+        gate: Gate,
+        now: u64,
+        inside: VecDeque<u64>,
+    }
+
+    impl FarAway {
+        fn new() -> Self {
+            let bounds = GateBounds { target: Duration::from_millis(100), least: 8, most: 256 };
+            Self { gate: Gate::new(bounds), now: 0, inside: VecDeque::new() }
+        }
+
+        /// At which limit the gate ends when two arrive in each millisecond.
+        fn limit_after(&mut self, milliseconds: u64, takes: u64) -> usize {
+            for now in self.now..self.now + milliseconds {
+                self.inside.extend((0..2).filter(|_| self.gate.enter()).map(|_| now));
+                let done = self.inside.iter().take_while(|&&since| since + takes <= now).count();
+                let took = Duration::from_millis(self.inside.drain(..done).map(|since| now - since).sum());
+                self.gate.done(Duration::from_millis(now), done, took);
+            }
+            self.now += milliseconds;
+            self.gate.limit()
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_far_away_is_not_asked_less_for_it() {
+        let mut store = FarAway::new();
+        assert_eq!(store.limit_after(10_000, 10), 256);
+        let at_once = store.limit_after(2_000, 300);
+        assert!(at_once <= 80, "this may be a store that can do no more: {at_once}");
+        assert_eq!(store.limit_after(120_000, 300), 256, "it is not");
+        assert_eq!(FarAway::new().limit_after(10_000, 300), 256, "and was not from the beginning");
     }
 
     #[test]

@@ -55,18 +55,20 @@ impl Gateways {
 
     /// The time after which the device's points are to be stamped. Its stamps may run ahead of the clock when it sends
     /// more than one in a millisecond; what was told of that is lost with the owner of its slot, so for a while after
-    /// a take-over the newest points say it.
+    /// a take-over the newest points say it, which are read once.
     async fn stamp_floor(&self, device: &DeviceKey) -> Millis {
         let told = self.shared.seen.stamp_floor(device);
         let now = self.shared.clock.now_ms();
         let since = self.slots.since(device.slot()).unwrap_or(now);
-        if now - since > STAMPS_AHEAD_MS {
+        if now - since > STAMPS_AHEAD_MS || self.shared.seen.is_floor_read(device, since) {
             return told;
         }
         match self.shared.store.latest(device, None).await {
             Ok(latest) => {
                 let stamps = latest.into_values().map(|latest| latest.ts);
-                stamps.filter(|&ts| ts <= now + STAMPS_AHEAD_MS).fold(told, Millis::max)
+                let floor = stamps.filter(|&ts| ts <= now + STAMPS_AHEAD_MS).fold(told, Millis::max);
+                self.shared.seen.floor_read(device, floor, now);
+                floor
             }
             Err(error) => {
                 tracing::warn!(%device, %error, "the newest points could not be read");

@@ -15,6 +15,7 @@ use tracing::{Instrument, Span};
 
 use super::effects::{self, Archive, EffectDone};
 use super::removals::Removals;
+use super::turns::Turn;
 use super::{Look, Message, SlotError};
 use crate::backoff::Backoff;
 use crate::shared::Shared;
@@ -87,11 +88,22 @@ struct Round {
     causes: Vec<Span>,
     answers: Vec<Answer>,
     queries: Vec<Look>,
+    /// Messages that it took in.
+    taken: usize,
     /// Somebody waits for its end.
     urgent: bool,
 }
 
 impl Round {
+    /// It takes no more messages in.
+    fn is_full(&self) -> bool {
+        self.taken >= BATCH || self.weight >= BATCH_BYTES
+    }
+
+    fn writes(&self) -> bool {
+        !self.changes.is_empty() || !self.history.is_empty()
+    }
+
     fn begin(&mut self, cause: Span) {
         if !cause.is_none() {
             self.causes.push(cause.clone());
@@ -144,7 +156,11 @@ impl SlotActor {
         let mut actor = Self { slot, epoch, machine, shared, effects, orders, returned, removals };
         let mut round = Round::default();
         actor.collect(output, None, None, &mut round);
-        actor.finish(round).await?;
+        let turn = match round.writes() {
+            true => Some(actor.shared.turns.wait().await),
+            false => None,
+        };
+        actor.finish(round, turn).await?;
         Ok(actor)
     }
 
@@ -188,14 +204,10 @@ impl SlotActor {
                 self.apply(input, None, &mut round);
             }
             // Whatever waits by now shares the commit: batches form by themselves while a write is under way.
-            for _ in 1..BATCH {
-                if round.weight >= BATCH_BYTES {
-                    break;
-                }
-                match mailbox.try_recv() {
-                    Ok(message) => self.take(message, &mut round),
-                    Err(_) => break,
-                }
+            while !round.is_full()
+                && let Ok(message) = mailbox.try_recv()
+            {
+                self.take(message, &mut round);
             }
             while round.weight < BATCH_BYTES
                 && let Some(done) = self.effects.try_join_next()
@@ -205,7 +217,32 @@ impl SlotActor {
             self.linger(mailbox, &mut round).await?;
             // In every round: however much is asked of the slot, its timers fire.
             self.tick(&mut round);
-            self.finish(round).await?;
+            let turn = self.turn(mailbox, &mut round).await?;
+            self.finish(round, turn).await?;
+        }
+    }
+
+    /// Waits for its turn if the round writes anything: the busier the store, the more shares the commit.
+    async fn turn(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<Message>,
+        round: &mut Round,
+    ) -> Result<Option<Turn>, SlotLost> {
+        if !round.writes() {
+            return Ok(None);
+        }
+        let shared = self.shared.clone();
+        let turn = shared.turns.wait();
+        tokio::pin!(turn);
+        loop {
+            tokio::select! {
+                biased;
+                turn = &mut turn => return Ok(Some(turn)),
+                Some(done) = self.effects.join_next(), if !round.is_full() && !self.effects.is_empty() => {
+                    self.effect_done(done, round)?;
+                }
+                Some(message) = mailbox.recv(), if !round.is_full() => self.take(message, round),
+            }
         }
     }
 
@@ -218,7 +255,7 @@ impl SlotActor {
     ) -> Result<(), SlotLost> {
         let over = tokio::time::sleep(LINGER);
         tokio::pin!(over);
-        while !round.urgent && !round.changes.is_empty() && round.weight < BATCH_BYTES {
+        while !round.urgent && !round.changes.is_empty() && !round.is_full() {
             tokio::select! {
                 biased;
                 Some(done) = self.effects.join_next(), if !self.effects.is_empty() => self.effect_done(done, round)?,
@@ -247,6 +284,7 @@ impl SlotActor {
     }
 
     fn take(&mut self, message: Message, round: &mut Round) {
+        round.taken += 1;
         match message {
             // Who asked has long asked again, or gone: what is done for nobody makes those wait who still do.
             Message::Apply { reply, unwanted, .. }
@@ -306,7 +344,7 @@ impl SlotActor {
     }
 
     /// Writes the round and tells of it. An error ends this owner: what it holds in memory was never told.
-    async fn finish(&mut self, round: Round) -> Result<(), SlotLost> {
+    async fn finish(&mut self, round: Round, turn: Option<Turn>) -> Result<(), SlotLost> {
         let slot = self.slot;
         let commit = round.commit(slot);
         if let Err(error) = self.write(round.history, round.changes).instrument(commit).await {
@@ -319,6 +357,9 @@ impl SlotActor {
                 drop(answer.send(Err(refusal)));
             }
             return Err(error);
+        }
+        if let Some(turn) = turn {
+            turn.written();
         }
         for (answer, reply) in round.answers {
             drop(answer.send(Ok(reply)));

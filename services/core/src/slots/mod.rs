@@ -3,6 +3,7 @@
 mod actor;
 mod effects;
 mod removals;
+mod turns;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use actor::{SlotActor, SlotLost};
+pub(crate) use turns::Turns;
 
 /// Requests that may wait for one slot. At the bound new ones are refused: the slot is overloaded, and work that was
 /// taken is not to be slowed by work that was not.

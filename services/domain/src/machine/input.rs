@@ -83,12 +83,13 @@ pub enum Input {
 
 impl Input {
     /// Whether nobody waits for what comes of it, while something that shares its commit is likely to follow within
-    /// moments: that a command went out is followed by the device's answer.
+    /// moments: that a command went out is followed by the device's answer, a session by the device's asking for commands.
     #[must_use]
     pub fn is_patient(&self) -> bool {
         matches!(
             self,
             Self::Command(CommandReport::Sent { .. } | CommandReport::Delivered { .. })
+                | Self::OpenSession(_)
                 | Self::OutboxConfirmed { .. }
                 | Self::Archived(_)
         )

@@ -10,6 +10,9 @@ use super::count;
 pub(super) fn show(to: &mut Exposition<'_>, core: &CoreSnapshot) -> fmt::Result {
     to.gauge("core_slots", "Slots that this process owns", count(core.slots))?;
     to.gauge("core_requests_waiting", "Requests that wait for its slots", count(core.waiting))?;
+    let (turns_waiting, turns_at_once) = core.turns;
+    to.gauge("core_commits_waiting", "Slots that wait for their turn to commit", count(turns_waiting))?;
+    to.gauge("core_commits_limit", "Slots that may commit at once", count(turns_at_once))?;
     to.counter(
         "core_abandoned_requests",
         "Requests that nobody wanted any more when their turn came",
