@@ -34,6 +34,9 @@ pub(crate) const PASSWORD_MAX: usize = 256;
 /// Verified passwords that are remembered, so that a reconnect storm does not cost an argon2id each.
 const REMEMBERED_PASSWORDS: usize = 50_000;
 
+/// Tokens that are remembered with whose they are, so that a reconnect storm does not cost two reads each.
+const REMEMBERED_TOKENS: usize = 50_000;
+
 /// Passwords that are hashed at once: each takes 19 MiB and a core for tens of milliseconds.
 const HASHES_AT_ONCE: usize = 2;
 
@@ -71,6 +74,8 @@ pub(crate) struct Credentials {
     hashing: Arc<Semaphore>,
     /// SHA-256 over PHC string and password, by device.
     remembered: Mutex<HashMap<DeviceKey, [u8; 32]>>,
+    /// Whose a token was when it was read. The owner of the device's slot has the last word.
+    tokens: Mutex<HashMap<TokenHash, DeviceKey>>,
 }
 
 fn random<const N: usize>() -> Result<[u8; N], CredentialError> {
@@ -109,6 +114,7 @@ impl Credentials {
             key,
             hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
             remembered: Mutex::default(),
+            tokens: Mutex::default(),
         })
     }
 
@@ -253,9 +259,24 @@ impl Credentials {
             return Ok(None);
         }
         let hash = self.hash_token(token);
+        if let Some(device) = self.tokens.lock().get(&hash) {
+            return Ok(Some((hash, device.clone())));
+        }
         let row = self.store.registry_get(&RegistryKey::Token(hash)).await?;
         let Some((RegistryRow::Token { device, .. }, _)) = row else { return Ok(None) };
+        let mut tokens = self.tokens.lock();
+        if tokens.len() >= REMEMBERED_TOKENS {
+            tokens.clear();
+        }
+        tokens.insert(hash, device.clone());
         Ok(Some((hash, device)))
+    }
+
+    /// What was remembered of this credential was of no use: from now on it is looked up again. False: nothing was
+    /// remembered, so that another look would say the same.
+    pub(crate) fn forget(&self, shown: &Shown) -> bool {
+        let Shown::Token(token) = shown else { return false };
+        self.tokens.lock().remove(&self.hash_token(token)).is_some()
     }
 
     /// The PHC string of the device, if the password is right for it.

@@ -7,11 +7,12 @@ use stoker_domain::Settings;
 use stoker_domain::model::{MemberId, Millis, Subscriptions};
 use stoker_domain::ports::bus::{Activity, Bus};
 use stoker_domain::ports::store::{Store, StoreError};
+use stoker_link::Turns;
 use stoker_telemetry::Clock;
 
 use crate::cluster::{Closes, LiveGateways, Roster};
 use crate::seen::Seen;
-use crate::slots::Turns;
+use crate::slots::COMMITS;
 use crate::stats::CoreStats;
 use crate::waiters::CommandWaiters;
 
@@ -56,7 +57,7 @@ impl Shared {
             roster: Roster::default(),
             gateways: LiveGateways::default(),
             closes: Closes::default(),
-            turns: Turns::default(),
+            turns: Turns::new(COMMITS),
             stats,
             subscriptions: RwLock::new(Arc::new(Subscriptions::default())),
         }

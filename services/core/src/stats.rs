@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use stoker_domain::model::{Command, CommandState};
+use stoker_link::Turns;
 use stoker_telemetry::{Histogram, HistogramSnapshot, LATENCY, SIZES, STAGES};
 
-use crate::slots::{Slots, Turns};
+use crate::slots::Slots;
 
 /// All states, in the order in which they are counted.
 const STATES: [CommandState; 7] = [

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use stoker_domain::gate::GateBounds;
 use stoker_domain::model::{DeviceKey, EndReason, Event, Millis, SessionEpoch};
 use stoker_link::to_owner;
 use stoker_proto::convert;
@@ -23,6 +24,10 @@ const REPORT_WITHIN: Duration = Duration::from_secs(60);
 /// Calls about sessions under way at once, of each kind: when a whole fleet comes or goes, it waits its turn here, where
 /// a device costs little, and not in the transport.
 pub(crate) const SESSION_CALLS: usize = 64;
+/// Fewer sessions are opened at once when that takes long: what core and its store can do belongs first to the devices that
+/// are there, or these would be kept waiting until they dial anew as well.
+pub(crate) const OPENINGS: GateBounds =
+    GateBounds { target: Duration::from_millis(200), least: 4, most: SESSION_CALLS };
 
 async fn within<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(WITHIN, call).await {
@@ -38,13 +43,16 @@ pub(crate) async fn open_session(
     request: wire::OpenSessionRequest,
     is_wanted: impl Fn() -> bool,
 ) -> Option<Result<wire::OpenSessionReply, Status>> {
-    // Never closed: the error cannot be.
-    let _turn = shared.opening_sessions.acquire().await;
+    let turn = shared.opening_sessions.wait().await;
     if !is_wanted() {
         return None;
     }
     // A call is kilobytes large: on the heap, and only when its turn has come.
-    Some(Box::pin(within(shared.core.clone().open_session(to_owner(request)))).await)
+    let reply = Box::pin(within(shared.core.clone().open_session(to_owner(request)))).await;
+    if reply.is_ok() {
+        turn.done();
+    }
+    Some(reply)
 }
 
 /// Reports an event; it and all it causes are stored on `Ok`.
@@ -136,6 +144,7 @@ pub(crate) async fn commands_wanted(
     epoch: SessionEpoch,
     wanted: bool,
 ) {
+    // Never closed: the error cannot be.
     let _turn = shared.telling_sessions.acquire().await;
     Box::pin(session(&shared, &device, epoch, Session::CommandsWanted(wanted))).await;
 }

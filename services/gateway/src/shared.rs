@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use stoker_domain::model::{EventId, MemberId, Millis};
 use stoker_domain::payload::PayloadLimits;
-use stoker_link::Channel;
+use stoker_link::{Channel, Turns};
 use stoker_proto::core::v1::gateway_service_client::GatewayServiceClient;
 use stoker_protocol::session::Limits;
 use stoker_telemetry::{Clock, Health};
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::GatewayConfig;
 use crate::announce::Announced;
 use crate::beats::Beats;
-use crate::core::SESSION_CALLS;
+use crate::core::{OPENINGS, SESSION_CALLS};
 use crate::pulse::Pulse;
 use crate::refusals::Refusals;
 use crate::registry::Registry;
@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: Refusals,
     pub(crate) rejections: Rejections,
     pub(crate) connections: TaskTracker,
-    pub(crate) opening_sessions: Semaphore,
+    pub(crate) opening_sessions: Turns,
     pub(crate) telling_sessions: Semaphore,
     pub(crate) ending_sessions: Semaphore,
     pub(crate) stats: Arc<GatewayStats>,
@@ -76,7 +76,7 @@ impl Shared {
             refusals: Refusals::default(),
             rejections: Rejections::default(),
             connections: TaskTracker::new(),
-            opening_sessions: Semaphore::new(SESSION_CALLS),
+            opening_sessions: Turns::new(OPENINGS),
             telling_sessions: Semaphore::new(SESSION_CALLS),
             ending_sessions: Semaphore::new(SESSION_CALLS),
             stats,

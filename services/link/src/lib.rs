@@ -1,6 +1,6 @@
 //! The way from one service to the cores. There may be one or several; any of them answers for every device, so that a
 //! connection to one of those that are there is all that is needed; where the owner of a slot is known it is asked straight.
-//! Each call is measured and carries its trace.
+//! Each call is measured and carries its trace. Whoever would ask for more than can be done waits for its turn.
 //!
 //! TLS is here, too: among the services, and what those who come from without are shown.
 
@@ -14,6 +14,7 @@ mod reread;
 mod role;
 mod server;
 mod tls;
+mod turns;
 
 pub use calls::{Answering, CallStats, Calls, Channel};
 pub use cores::Cores;
@@ -24,6 +25,7 @@ pub use reread::Reread;
 pub use role::{Caller, Role};
 pub use server::{ServerTexts, ServerTls, ServerTlsError};
 pub use tls::{Tls, TlsError, TlsFiles, pem_certificates, read_pem};
+pub use turns::{Turn, Turns};
 
 /// The greatest gRPC message in either direction: a batch of readings of many small packets, or one page of a list.
 pub const MESSAGE_MOST: usize = 64 * 1024 * 1024;

@@ -14,6 +14,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, SerialConsistency};
@@ -24,7 +25,10 @@ use crate::histogram::Histogram;
 use crate::lab::Lab;
 
 /// The very tables.
-const TABLES: &str = include_str!("../../../../services/store/src/cassandra/migrations/0001_tables.cql");
+const TABLES: &str = concat!(
+    include_str!("../../../../services/store/src/cassandra/migrations/0001_tables.cql"),
+    include_str!("../../../../services/store/src/cassandra/migrations/0002_newest.cql")
+);
 /// A message that does not come back by then is lost.
 const WITHIN: Duration = Duration::from_secs(30);
 /// What a command and its ledger take up, about.
@@ -37,7 +41,7 @@ pub(super) struct Bare {
     session: Arc<Session>,
     keyspace: String,
     point: PreparedStatement,
-    latest: PreparedStatement,
+    newest: PreparedStatement,
     guard: PreparedStatement,
     put: PreparedStatement,
     /// Where messages go, and where their answers come.
@@ -76,9 +80,9 @@ impl Bare {
             session.query_unpaged(table, ()).await.context("failed to make a table")?;
         }
         let point = "INSERT INTO points (organization, device, day, key, ts, value) VALUES (?, ?, ?, ?, ?, ?) USING TTL ?";
-        let latest = "INSERT INTO latest (organization, device, key, week, value) VALUES (?, ?, ?, ?, ?) \
+        let newest = "INSERT INTO newest (organization, device, day, key, week, value) VALUES (?, ?, ?, ?, ?, ?) \
                       USING TTL ? AND TIMESTAMP ?";
-        let (point, latest) = (session.prepare(point).await?, session.prepare(latest).await?);
+        let (point, newest) = (session.prepare(point).await?, session.prepare(newest).await?);
         let guard = session.prepare("UPDATE slots SET epoch = ? WHERE slot = ? IF epoch = ?").await?;
         let put = session.prepare("INSERT INTO slots (slot, kind, key, value) VALUES (?, ?, ?, ?)").await?;
         let first = "UPDATE slots SET epoch = 1, owner = 'bare' WHERE slot = 7 IF epoch = null";
@@ -93,7 +97,7 @@ impl Bare {
             channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await?;
         }
         let session = Arc::new(session);
-        Ok(Self { session, keyspace, point, latest, guard, put, channels, queues, _connection: connection })
+        Ok(Self { session, keyspace, point, newest, guard, put, channels, queues, _connection: connection })
     }
 
     /// Removes what it has made.
@@ -105,19 +109,15 @@ impl Bare {
     async fn write(&self, rows: &Rows) -> Result<()> {
         let Rows { device, day, ts, keys } = rows;
         let value = vec![7_u8; 11];
-        let (mut points, mut latest) = (Batch::new(BatchType::Unlogged), Batch::new(BatchType::Unlogged));
-        for _ in keys {
-            points.append_statement(self.point.clone());
-            latest.append_statement(self.latest.clone());
+        let mut batch = Batch::new(BatchType::Unlogged);
+        let mut values: Vec<Box<dyn SerializeRow + Send + Sync + '_>> = Vec::new();
+        for key in keys {
+            batch.append_statement(self.point.clone());
+            values.push(Box::new(("default", device.as_str(), *day, *key, *ts, &value, TTL)));
+            batch.append_statement(self.newest.clone());
+            values.push(Box::new(("default", device.as_str(), *day, *key, 1, &value, TTL, *ts)));
         }
-        let point_rows: Vec<_> =
-            keys.iter().map(|key| ("default", device.as_str(), *day, *key, *ts, &value, TTL)).collect();
-        let latest_rows: Vec<_> =
-            keys.iter().map(|key| ("default", device.as_str(), *key, 1, &value, TTL, *ts)).collect();
-        let written = tokio::try_join!(
-            self.session.batch(&points, point_rows),
-            self.session.batch(&latest, latest_rows)
-        );
+        let written = self.session.batch(&batch, values).await;
         written.map(drop).context("the bare driver could not write")
     }
 

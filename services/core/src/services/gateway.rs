@@ -171,7 +171,30 @@ impl Gateways {
         request: wire::OpenSessionRequest,
         unwanted: CancellationToken,
     ) -> Result<wire::OpenSessionReply, Status> {
-        let shown = shown(request.credential)?;
+        let shown = shown(request.credential.clone())?;
+        let opened = self.opened_by(shown.clone(), request.clone(), unwanted.clone()).await;
+        match opened {
+            // A token may have become another device's.
+            Err(status) if self.is_of_another(&shown, &status) => {
+                self.opened_by(shown, request, unwanted).await
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether it has to be looked up once more whose the credential is.
+    fn is_of_another(&self, shown: &Shown, refusal: &Status) -> bool {
+        let of_another = ProblemKind::said_by_core(refusal) == Some(ProblemKind::Unauthenticated);
+        // The owner of what is remembered may know better, and not be the owner of what it knows: the next one is to look.
+        self.credentials.forget(shown) && of_another
+    }
+
+    async fn opened_by(
+        &self,
+        shown: Shown,
+        request: wire::OpenSessionRequest,
+        unwanted: CancellationToken,
+    ) -> Result<wire::OpenSessionReply, Status> {
         let checked = self.credentials.check(shown).await;
         let (device, proof) =
             checked.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
@@ -216,6 +239,18 @@ impl Gateways {
             stamp_floor,
             superseded: false,
         })
+    }
+
+    async fn carried_to_owner(
+        &self,
+        shown: &Shown,
+        request: Request<wire::OpenSessionRequest>,
+    ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        let claimed = self.credentials.claimed(shown).await;
+        let device = claimed.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
+        let here = |request| self.granted(request);
+        let there = |channel, request| async move { client(channel).open_session(request).await };
+        self.routes.carry(device.slot(), request, here, there).await
     }
 
     async fn reported_session(
@@ -379,11 +414,15 @@ impl GatewayService for Gateways {
         }
         // Only its owner knows whether the credential is right; whose it would be stands in the registry.
         let shown = shown(request.get_ref().credential.clone())?;
-        let claimed = self.credentials.claimed(&shown).await;
-        let device = claimed.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
-        let here = |request| self.granted(request);
-        let there = |channel, request| async move { client(channel).open_session(request).await };
-        self.routes.carry(device.slot(), request, here, there).await
+        let copy = Request::from_parts(
+            request.metadata().clone(),
+            request.extensions().clone(),
+            request.get_ref().clone(),
+        );
+        match self.carried_to_owner(&shown, request).await {
+            Err(status) if self.is_of_another(&shown, &status) => self.carried_to_owner(&shown, copy).await,
+            carried => carried,
+        }
     }
 
     async fn report_session(

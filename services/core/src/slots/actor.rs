@@ -7,6 +7,7 @@ use std::time::Duration;
 use stoker_domain::machine::{Context, Dispatch, Effect, Input, Output, Reply, SessionReport, SlotMachine};
 use stoker_domain::model::{DeviceKey, EndReason, MemberId, Millis, Slot, SlotEpoch};
 use stoker_domain::ports::store::{Append, Change, ClaimOutcome, CommitOutcome, StoreError};
+use stoker_link::Turn;
 use stoker_telemetry::trace::{LINKS_MOST, Remote};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -15,7 +16,6 @@ use tracing::{Instrument, Span};
 
 use super::effects::{self, Archive, EffectDone};
 use super::removals::Removals;
-use super::turns::Turn;
 use super::{Look, Message, SlotError};
 use crate::backoff::Backoff;
 use crate::shared::Shared;
@@ -359,7 +359,7 @@ impl SlotActor {
             return Err(error);
         }
         if let Some(turn) = turn {
-            turn.written();
+            turn.done();
         }
         for (answer, reply) in round.answers {
             drop(answer.send(Ok(reply)));

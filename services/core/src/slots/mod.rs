@@ -3,22 +3,27 @@
 mod actor;
 mod effects;
 mod removals;
-mod turns;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
+use stoker_domain::gate::GateBounds;
 use stoker_domain::machine::{Input, Reply, SlotMachine};
 use stoker_domain::{Millis, SLOT_COUNT, Slot, SlotEpoch};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use actor::{SlotActor, SlotLost};
-pub(crate) use turns::Turns;
 
 /// Requests that may wait for one slot. At the bound new ones are refused: the slot is overloaded, and work that was
 /// taken is not to be slowed by work that was not.
 const MAILBOX: usize = 1024;
+
+/// Slots commit in turns: what waits for one shares its slot's next commit, and leaves the database to the readings. How long
+/// a commit may take on average, how many slots commit at once whatever it takes, and how many at most: all of them.
+pub(crate) const COMMITS: GateBounds =
+    GateBounds { target: Duration::from_millis(100), least: 8, most: SLOT_COUNT };
 
 /// Why a slot did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -22,4 +22,5 @@ mod removal;
 mod sessions;
 mod several;
 mod test_message;
+mod tokens;
 mod weight;

@@ -33,7 +33,7 @@ impl Connection {
         match std::task::ready!(came) {
             Ok(()) if read.filled().is_empty() => self.session.transport_closed(out),
             Ok(()) => {
-                self.owed.heard();
+                self.owed.heard(now(&self.shared));
                 self.session.receive(now(&self.shared), read.filled(), out);
             }
             Err(error) => {

@@ -385,7 +385,7 @@ impl Connection {
 
     /// Answers a publish.
     fn answer(&mut self, now: u64, token: PublishToken, outcome: PublishOutcome, out: &mut Output) {
-        self.owed.answered(self.session.waits(now));
+        self.owed.answered(now, self.session.waits(now));
         self.session.publish_done(now, token, outcome, out);
     }
 

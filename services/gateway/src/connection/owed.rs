@@ -14,8 +14,8 @@ const LATE: u64 = 3_000;
 pub(super) struct Owed {
     /// Since when CONNECT waits for its answer.
     asked: Option<u64>,
-    /// The last answer was late, and nothing was heard of the device since.
-    late: bool,
+    /// When an answer was late that the device may not have waited for.
+    late: Option<u64>,
 }
 
 impl Owed {
@@ -27,25 +27,28 @@ impl Owed {
     /// CONNECT is answered.
     pub(super) fn granted(&mut self, now: u64) {
         if let Some(asked) = self.asked.take() {
-            self.answered(now.saturating_sub(asked));
+            self.answered(now, now.saturating_sub(asked));
         }
     }
 
-    /// Something was answered after so many milliseconds.
-    pub(super) fn answered(&mut self, after: u64) {
-        self.late |= after >= LATE;
+    /// Something was answered now, after so many milliseconds.
+    pub(super) fn answered(&mut self, now: u64, after: u64) {
+        if after >= LATE {
+            self.late = Some(now);
+        }
     }
 
-    /// The device has said something: it was still there when the last answer came.
-    pub(super) fn heard(&mut self) {
-        self.late = false;
+    /// The device has said something. When that comes long after the last late answer, the device has waited for it; what comes
+    /// soon after may have been said before, or by one that hangs up at this moment.
+    pub(super) fn heard(&mut self, now: u64) {
+        self.late = self.late.filter(|late| now.saturating_sub(*late) < LATE);
     }
 
     /// What core is to be told of an end: who goes without a word after we kept it waiting goes by our doing. The oldest
     /// of its messages has waited so many milliseconds for an answer, 0 when none does.
     pub(super) fn end(&self, reason: EndReason, now: u64, waits: u64) -> EndReason {
         let connecting = self.asked.map_or(0, |asked| now.saturating_sub(asked));
-        let is_late = self.late || connecting.max(waits) >= LATE;
+        let is_late = self.late.is_some() || connecting.max(waits) >= LATE;
         match reason {
             EndReason::Cut | EndReason::KeepAlive if is_late => EndReason::ByPlatform,
             other => other,
@@ -85,17 +88,19 @@ mod tests {
         owed.asked(NOW);
         owed.granted(NOW + LATE);
         assert_eq!(owed.end(EndReason::Cut, NOW + LATE, 0), EndReason::ByPlatform);
-        owed.heard();
-        assert_eq!(owed.end(EndReason::Cut, NOW + LATE, 0), EndReason::Cut, "it was there");
-        owed.answered(LATE);
-        owed.answered(1);
+        owed.heard(NOW + LATE + 1);
+        assert_eq!(owed.end(EndReason::Cut, NOW + LATE + 2, 0), EndReason::ByPlatform, "both at once");
+        owed.heard(NOW + 2 * LATE);
+        assert_eq!(owed.end(EndReason::Cut, NOW + 2 * LATE, 0), EndReason::Cut, "it was there");
+        owed.answered(NOW + 3 * LATE, LATE);
+        owed.answered(NOW + 3 * LATE, 1);
         assert_eq!(owed.end(EndReason::Cut, NOW + LATE, 0), EndReason::ByPlatform, "both came at once");
     }
 
     #[test]
     fn what_a_device_does_itself_is_its_own_doing() {
         let mut owed = Owed::default();
-        owed.answered(LATE);
+        owed.answered(NOW, LATE);
         for reason in
             [EndReason::Disconnect, EndReason::ProtocolError, EndReason::SlowReader, EndReason::Revoked]
         {

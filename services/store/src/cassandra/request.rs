@@ -210,16 +210,26 @@ impl CassandraStore {
                 None => Ok(()),
             };
         }
-        let size = rows.len();
-        let statements = vec![BatchStatement::from(statement.clone()); size];
+        let statements = vec![BatchStatement::from(statement.clone()); rows.len()];
+        self.write_batch(lane, action, statements, rows, stamp).await
+    }
+
+    /// The same with a statement for each row, of tables whose partitions have one name.
+    pub(super) async fn write_batch<V: SerializeRow>(
+        &self,
+        lane: &Lane,
+        action: &str,
+        statements: Vec<BatchStatement>,
+        rows: Vec<V>,
+        stamp: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let (size, first) = (statements.len(), statements.first().map_or_else(String::new, text));
         // Of one partition, so it needs no log to be whole.
         let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
         batch.set_timestamp(stamp);
         batch.set_is_idempotent(true);
         let _turn = self.turn(lane).await?;
-        let result = Box::pin(self.session.batch(&batch, rows))
-            .instrument(span(statement.get_statement(), size))
-            .await;
+        let result = Box::pin(self.session.batch(&batch, rows)).instrument(span(&first, size)).await;
         self.counted(action, result).map(drop)
     }
 

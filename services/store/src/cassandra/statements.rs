@@ -104,9 +104,16 @@ statements! {
         USING TTL ?";
     Read point_keys = "SELECT key FROM point_keys WHERE organization = ? AND device = ? AND day = ? LIMIT ?";
 
-    Write latest_put = "UPDATE latest USING TIMESTAMP ? AND TTL ? SET value = ? \
+    /// Shares a batch with points.
+    Write newest_put = "UPDATE newest USING TIMESTAMP ? AND TTL ? SET value = ? \
+        WHERE organization = ? AND device = ? AND day = ? AND key = ? AND week = ?";
+    Read newest = "SELECT key, value FROM newest WHERE organization = ? AND device = ? AND day = ?";
+    Write newest_forget = "DELETE FROM newest USING TIMESTAMP ? \
+        WHERE organization = ? AND device = ? AND day = ?";
+
+    Write latest_day_put = "UPDATE latest USING TIMESTAMP ? AND TTL ? SET day = ? \
         WHERE organization = ? AND device = ? AND key = ? AND week = ?";
-    Read latest = "SELECT key, forgotten, value FROM latest WHERE organization = ? AND device = ?";
+    Read latest = "SELECT key, forgotten, day, value FROM latest WHERE organization = ? AND device = ?";
     Write latest_forget = "DELETE FROM latest USING TIMESTAMP ? WHERE organization = ? AND device = ?";
     Write latest_mark = "UPDATE latest USING TIMESTAMP ? AND TTL ? SET forgotten = ? \
         WHERE organization = ? AND device = ?";

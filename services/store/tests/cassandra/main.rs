@@ -20,6 +20,7 @@ mod lab;
 #[path = "../contract/members.rs"]
 mod members;
 mod migrations;
+mod newest;
 mod outage;
 #[path = "../contract/promises.rs"]
 mod promises;
@@ -93,6 +94,9 @@ own! {
     forgetting::what_was_half_written_of_a_device_is_forgotten_with_it,
     importing::an_import_that_was_cut_off_goes_on_with_the_same_file_only,
     importing::an_import_meets_neither_cores_nor_others_data,
+    newest::a_key_that_is_silent_for_long_is_found_on_its_last_day,
+    newest::what_an_earlier_version_wrote_counts_until_there_is_something_newer,
+    newest::a_day_of_which_nothing_is_left_is_passed_over,
     reads::a_query_over_all_time_looks_only_into_days_that_have_points,
     reads::a_seldom_key_is_found_without_reading_the_others,
     reads::a_seldom_kind_of_thing_is_found_over_many_buckets,

@@ -1,29 +1,60 @@
 //! Writing telemetry: group by partition, write what belongs together at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use scylla::errors::SerializationError;
+use scylla::serialize::row::{RowSerializationContext, SerializeRow};
+use scylla::serialize::writers::RowWriter;
+use scylla::statement::batch::BatchStatement;
 use stoker_domain::ports::store::StoreError;
-use stoker_domain::{DeviceKey, Millis, Point, Reading, Value};
+use stoker_domain::{DeviceKey, Millis, Reading, Value};
 
 use super::latest::{cell_timestamp, newest_bytes, week_of};
-use super::{AT_ONCE, DAYS, day_of, day_row, key_row, owner};
+use super::{DAY, DAYS, day_of, day_row, key_row, owner};
 use crate::cassandra::CassandraStore;
+use crate::cassandra::known::RowName;
 use crate::cassandra::request::{BATCH_ROWS, groups};
 use crate::cassandra::stamps::ttl;
 use crate::rows::encode;
 
 const ACTION: &str = "write telemetry";
 
+/// Writes of one append under way at once. What is under way of all appends is bounded by their lane; with fewer here, a batch of
+/// many devices would take as many times what a slow node takes for one, and their devices would wait for the last of it.
+const WRITES_AT_ONCE: usize = 128;
+
 type Job<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 
 /// Points of one partition, by key and time: of repeats the last one given.
 type Points<'a> = BTreeMap<(&'a str, Millis), &'a Value>;
 
-/// The newest point of each key: of equal times the last one given.
-type Newest<'a> = BTreeMap<&'a str, &'a Point>;
+/// A row of the partition of a day's points, with its statement's values in their order.
+enum Row<'a> {
+    Key((&'a str, &'a str, i64, &'a str, i32)),
+    Point((i32, Vec<u8>, &'a str, &'a str, i64, &'a str, Millis)),
+    Newest((i64, i32, Vec<u8>, &'a str, &'a str, i64, &'a str, i32)),
+}
+
+impl SerializeRow for Row<'_> {
+    fn serialize(
+        &self,
+        context: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
+        match self {
+            Self::Key(values) => values.serialize(context, writer),
+            Self::Point(values) => values.serialize(context, writer),
+            Self::Newest(values) => values.serialize(context, writer),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
 
 impl CassandraStore {
     /// Writes readings as appended at `stamp`, in their order.
@@ -33,23 +64,12 @@ impl CassandraStore {
         stamp: i64,
     ) -> Result<(), StoreError> {
         let mut partitions: BTreeMap<(&DeviceKey, i64), Points<'_>> = BTreeMap::new();
-        let mut newest: BTreeMap<&DeviceKey, Newest<'_>> = BTreeMap::new();
         let mut bytes = 0;
         for reading in readings {
             for point in &reading.points {
                 bytes += point.weight();
                 let points = partitions.entry((&reading.device, day_of(point.ts))).or_default();
                 points.insert((&point.key, point.ts), &point.value);
-                newest
-                    .entry(&reading.device)
-                    .or_default()
-                    .entry(&point.key)
-                    .and_modify(|known| {
-                        if known.ts <= point.ts {
-                            *known = point;
-                        }
-                    })
-                    .or_insert(point);
             }
         }
         if partitions.is_empty() {
@@ -60,100 +80,94 @@ impl CassandraStore {
                 self.counters.count(|counters| &counters.overloaded, 1);
             }
         })?;
-        let mut jobs: Vec<Job<'_>> = Vec::new();
+        let (mut jobs, mut fresh, began) = (Vec::<Job<'_>>::new(), Vec::new(), Instant::now());
         for ((device, day), points) in &partitions {
-            self.index_jobs(device, *day, points, &mut jobs);
-            self.point_jobs(device, *day, points, stamp, &mut jobs);
+            let keys = self.index_jobs(device, *day, points, stamp, &mut jobs, &mut fresh);
+            self.point_jobs(device, *day, points, &keys, stamp, &mut jobs);
         }
-        for (device, newest) in &newest {
-            self.latest_jobs(device, newest, stamp, &mut jobs);
-        }
-        stream::iter(jobs).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        stream::iter(jobs).buffer_unordered(WRITES_AT_ONCE).try_collect::<()>().await?;
+        self.telemetry_known.add(fresh, began);
         let points = partitions.values().map(BTreeMap::len).sum::<usize>() as u64;
         self.counters.count(|counters| &counters.points, points);
         self.counters.count(|counters| &counters.rows, points);
         Ok(())
     }
 
-    /// Makes sure that the day and its keys are in the indexes.
+    /// Makes sure that the day is in the indexes; says which of its keys are not in its own, and what is known when all is
+    /// written.
     fn index_jobs<'a>(
         &'a self,
         device: &'a DeviceKey,
         day: i64,
         points: &Points<'a>,
+        appended: i64,
         jobs: &mut Vec<Job<'a>>,
-    ) {
+        fresh: &mut Vec<RowName>,
+    ) -> BTreeSet<&'a str> {
         let known = &self.telemetry_known;
         let ttl = ttl(known.lifetime(self.options.telemetry_retention));
         let name = day_row(device, day);
         if !known.has(name) {
+            fresh.push(name);
             jobs.push(Box::pin(async move {
-                let (began, stamp) = (Instant::now(), Some(self.stamps.next()));
                 let values = (DAYS, owner(device), day, ttl);
-                self.write(&self.bulk, ACTION, &self.statements.bucket_put, values, stamp).await?;
-                known.add([name], began);
-                Ok(())
+                let stamp = Some(self.stamps.next());
+                self.write(&self.bulk, ACTION, &self.statements.bucket_put, values, stamp).await
             }));
         }
         let mut keys: Vec<&str> = points.keys().map(|(key, _)| *key).collect();
         keys.dedup();
         keys.retain(|key| !known.has(key_row(device, day, key)));
+        fresh.extend(keys.iter().map(|key| key_row(device, day, key)));
         for keys in keys.chunks(BATCH_ROWS).map(<[&str]>::to_vec) {
             jobs.push(Box::pin(async move {
-                let (began, stamp) = (Instant::now(), Some(self.stamps.next()));
                 let (organization, name) = (device.organization.as_str(), device.device.as_str());
-                let rows = keys.iter().map(|key| (organization, name, day, *key, ttl)).collect::<Vec<_>>();
-                self.write_rows(&self.bulk, ACTION, &self.statements.point_key_put, rows, stamp).await?;
-                known.add(keys.iter().map(|key| key_row(device, day, key)), began);
-                Ok(())
+                // Written again it is the same but for its end, and of these the later one stays.
+                let (at, week) = (cell_timestamp(day.saturating_mul(DAY)), week_of(appended));
+                let rows = keys.iter().map(|key| (at, ttl, day, organization, name, *key, week)).collect();
+                self.write_rows(&self.bulk, ACTION, &self.statements.latest_day_put, rows, None).await
             }));
         }
+        keys.into_iter().collect()
     }
 
+    /// The points, which of them are the newest of the day, and the names of fresh keys.
     fn point_jobs<'a>(
         &'a self,
         device: &'a DeviceKey,
         day: i64,
         points: &Points<'a>,
+        fresh: &BTreeSet<&'a str>,
         stamp: i64,
         jobs: &mut Vec<Job<'a>>,
     ) {
-        let ttl = ttl(self.options.telemetry_retention);
+        let retention = ttl(self.options.telemetry_retention);
         let (organization, name) = (device.organization.as_str(), device.device.as_str());
-        let rows = points
-            .iter()
-            .map(|((key, ts), value)| {
-                let value = encode(*value);
-                (key.len() + value.len(), (ttl, value, organization, name, day, *key, *ts))
-            })
-            .collect();
-        for rows in groups(rows) {
-            let statement = &self.statements.point_put;
-            jobs.push(Box::pin(self.write_rows(&self.bulk, ACTION, statement, rows, Some(stamp))));
+        let mut rows = Vec::with_capacity(points.len() * 2 + fresh.len());
+        let lifetime = ttl(self.telemetry_known.lifetime(self.options.telemetry_retention));
+        rows.extend(fresh.iter().map(|key| (key.len(), Row::Key((organization, name, day, key, lifetime)))));
+        let mut rest = points.iter().peekable();
+        while let Some(((key, ts), value)) = rest.next() {
+            let value = encode(*value);
+            if rest.peek().is_none_or(|((next, _), _)| next != key) {
+                let (newest, at) = (newest_bytes(*ts, stamp, &value), cell_timestamp(*ts));
+                let size = key.len() + newest.len();
+                let row = Row::Newest((at, retention, newest, organization, name, day, key, week_of(stamp)));
+                rows.push((size, row));
+            }
+            rows.push((
+                key.len() + value.len(),
+                Row::Point((retention, value, organization, name, day, key, *ts)),
+            ));
         }
-    }
-
-    fn latest_jobs<'a>(
-        &'a self,
-        device: &'a DeviceKey,
-        newest: &Newest<'a>,
-        stamp: i64,
-        jobs: &mut Vec<Job<'a>>,
-    ) {
-        let ttl = ttl(self.options.telemetry_retention);
-        let (organization, name) = (device.organization.as_str(), device.device.as_str());
-        let rows = newest
-            .values()
-            .map(|point| {
-                let value = newest_bytes(point, stamp);
-                let (key, at) = (&*point.key, cell_timestamp(point.ts));
-                (key.len() + value.len(), (at, ttl, value, organization, name, key, week_of(stamp)))
-            })
-            .collect();
         for rows in groups(rows) {
-            let statement = &self.statements.latest_put;
-            // The timestamp is in the statement.
-            jobs.push(Box::pin(self.write_rows(&self.bulk, ACTION, statement, rows, None)));
+            let statements = rows.iter().map(|row| match row {
+                Row::Key(_) => &self.statements.point_key_put,
+                Row::Point(_) => &self.statements.point_put,
+                Row::Newest(_) => &self.statements.newest_put,
+            });
+            let statements = statements.cloned().map(BatchStatement::from).collect();
+            jobs.push(Box::pin(self.write_batch(&self.bulk, ACTION, statements, rows, Some(stamp))));
         }
     }
 }

@@ -1,21 +1,17 @@
-//! Which slots write at once. A database that is asked for more than it can do does each thing later, and no more of them:
-//! what waits here shares its slot's next commit instead, and leaves the database to the readings.
+//! Turns to ask for something that slows down when it is asked for much. A database does each thing later then, and no more of
+//! them; whoever waits here costs it nothing, and may have more to ask for at once when its turn comes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use stoker_domain::gate::{Gate, GateBounds};
-use stoker_domain::model::SLOT_COUNT;
 use tokio::sync::oneshot;
 
-/// How long a commit may take on average, how many slots write at once whatever it takes, and how many at most: all of them.
-const BOUNDS: GateBounds = GateBounds { target: Duration::from_millis(100), least: 8, most: SLOT_COUNT };
-
-/// Turns to write, first come, first served: as many at once as are over in time.
+/// Turns, first come, first served: as many at once as are over in time.
 #[derive(Debug, Clone)]
-pub(crate) struct Turns {
+pub struct Turns {
     state: Arc<Mutex<State>>,
     began: Instant,
 }
@@ -29,7 +25,8 @@ struct State {
 
 /// A turn, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn {
+#[must_use]
+pub struct Turn {
     turns: Turns,
     since: Instant,
     end: End,
@@ -38,8 +35,8 @@ pub(crate) struct Turn {
 /// How a turn ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    Written,
-    /// How long it takes to fail, or to go away, says nothing about how long it takes to write.
+    Done,
+    /// How long it takes to fail, or to go away, says nothing about how long it takes to be done.
     Undone,
     /// Nobody had it: it was given back already.
     Unheard,
@@ -61,20 +58,16 @@ impl State {
     }
 }
 
-impl Default for Turns {
-    fn default() -> Self {
-        Self::within(BOUNDS)
-    }
-}
-
 impl Turns {
-    fn within(bounds: GateBounds) -> Self {
+    /// So many at once as these allow.
+    #[must_use]
+    pub fn new(bounds: GateBounds) -> Self {
         let state = State { gate: Gate::new(bounds), waiting: VecDeque::new() };
         Self { state: Arc::new(Mutex::new(state)), began: Instant::now() }
     }
 
     /// Waits for a turn.
-    pub(crate) async fn wait(&self) -> Turn {
+    pub async fn wait(&self) -> Turn {
         loop {
             let turn = {
                 let mut state = self.state.lock();
@@ -93,7 +86,8 @@ impl Turns {
     }
 
     /// How many wait for a turn now, and how many may have one at once.
-    pub(crate) fn now(&self) -> (usize, usize) {
+    #[must_use]
+    pub fn now(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.waiting.iter().filter(|waiting| !waiting.is_closed()).count(), state.gate.limit())
     }
@@ -117,9 +111,9 @@ impl Turns {
 }
 
 impl Turn {
-    /// It was written.
-    pub(crate) fn written(mut self) {
-        self.end = End::Written;
+    /// What it was for is done.
+    pub fn done(mut self) {
+        self.end = End::Done;
     }
 }
 
@@ -129,7 +123,7 @@ impl Drop for Turn {
         let next = {
             let mut state = self.turns.state.lock();
             match self.end {
-                End::Written => state.gate.done(now - self.turns.began, 1, now - self.since),
+                End::Done => state.gate.done(now - self.turns.began, 1, now - self.since),
                 End::Undone => state.gate.give_up(1),
                 End::Unheard => return,
             }
@@ -141,12 +135,14 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::FutureExt;
 
     use super::*;
 
     fn turns(most: usize) -> Turns {
-        Turns::within(GateBounds { target: Duration::from_secs(3_600), least: 1, most })
+        Turns::new(GateBounds { target: Duration::from_secs(3_600), least: 1, most })
     }
 
     #[test]
@@ -158,7 +154,7 @@ mod tests {
         let mut fourth = Box::pin(turns.wait());
         assert!((&mut third).now_or_never().is_none() && (&mut fourth).now_or_never().is_none());
         assert_eq!(turns.now(), (2, 2));
-        first.written();
+        first.done();
         assert!((&mut fourth).now_or_never().is_none(), "its turn has not come");
         assert!(turns.wait().now_or_never().is_none(), "nobody is overtaken");
         let third = (&mut third).now_or_never().expect("a turn was handed on");
@@ -180,7 +176,7 @@ mod tests {
         let with_turn = gone.remove(0);
         drop(gone);
         assert_eq!(turns.now(), (2, 1));
-        first.written();
+        first.done();
         assert!((&mut last).now_or_never().is_none());
         drop(with_turn);
         assert!(last.now_or_never().is_some());
