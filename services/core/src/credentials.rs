@@ -3,9 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{PasswordHasher, PasswordVerifier};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -17,10 +14,10 @@ use stoker_proto::convert;
 use stoker_proto::core::v1::peer_service_client::PeerServiceClient;
 use stoker_proto::core::v1::{HoldsTokenReply, HoldsTokenRequest};
 use stoker_proto::place;
-use tokio::sync::Semaphore;
 use tonic::{Request, Status};
 
 use crate::cluster::Routes;
+use crate::passwords::{HashError, Passwords};
 use crate::services::credential_status;
 use crate::slots::{SlotError, Slots};
 
@@ -33,9 +30,6 @@ pub(crate) const PASSWORD_MAX: usize = 256;
 
 /// Verified passwords that are remembered, so that a reconnect storm does not cost an argon2id each.
 const REMEMBERED_PASSWORDS: usize = 50_000;
-
-/// Passwords that are hashed at once: each takes 19 MiB and a core for tens of milliseconds.
-const HASHES_AT_ONCE: usize = 2;
 
 const SETTING: &str = "token_key";
 
@@ -50,8 +44,8 @@ pub(crate) enum CredentialError {
     Owner(Status),
     #[error("no randomness: {0}")]
     Randomness(String),
-    #[error("a password could not be hashed: {0}")]
-    Hash(String),
+    #[error(transparent)]
+    Hash(#[from] HashError),
 }
 
 /// What a device shows.
@@ -68,7 +62,7 @@ pub(crate) struct Credentials {
     slots: Slots,
     routes: Routes,
     key: [u8; 32],
-    hashing: Arc<Semaphore>,
+    passwords: Passwords,
     /// SHA-256 over PHC string and password, by device.
     remembered: Mutex<HashMap<DeviceKey, [u8; 32]>>,
 }
@@ -102,14 +96,7 @@ impl Credentials {
                 }
             }
         };
-        Ok(Self {
-            store,
-            slots,
-            routes,
-            key,
-            hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
-            remembered: Mutex::default(),
-        })
+        Ok(Self { store, slots, routes, key, passwords: Passwords::default(), remembered: Mutex::default() })
     }
 
     /// A new token: `stk_` and 192 random bits.
@@ -194,25 +181,7 @@ impl Credentials {
 
     /// Hashes a password by argon2id.
     pub(crate) async fn hash_password(&self, password: String) -> Result<String, CredentialError> {
-        self.hashing_thread(move || {
-            Argon2::default()
-                .hash_password(password.as_bytes())
-                .map(|hash| hash.to_string())
-                .map_err(|error| CredentialError::Hash(error.to_string()))
-        })
-        .await?
-    }
-
-    async fn hashing_thread<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, CredentialError> {
-        let permit = self.hashing.clone().acquire_owned().await;
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        done.await.map_err(|error| CredentialError::Hash(error.to_string()))
+        Ok(self.passwords.hash(password).await?)
     }
 
     async fn device(&self, key: &DeviceKey) -> Result<Option<Device>, SlotError> {
@@ -280,14 +249,9 @@ impl Credentials {
         if self.remembered.lock().get(key) == Some(&digest) {
             return Ok(Some(phc));
         }
-        let right = self
-            .hashing_thread(move || {
-                PasswordHash::new(&phc)
-                    .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-                    .then_some(phc)
-            })
-            .await?;
-        let Some(phc) = right else { return Ok(None) };
+        if !self.passwords.is_right(password, phc.clone()).await? {
+            return Ok(None);
+        }
         let mut remembered = self.remembered.lock();
         if remembered.len() >= REMEMBERED_PASSWORDS {
             remembered.clear();
