@@ -11,9 +11,10 @@ use tokio::task::spawn_blocking;
 /// Passwords that are hashed at once: each takes 19 MiB and a core for tens of milliseconds.
 const AT_ONCE: usize = 2;
 
-/// Blocks of a KiB for which a hash has room, though it uses fewer. glibc makes a mapping of its own of whatever is greater than
-/// 32 MiB, and gives that back when it is freed. A smaller one it keeps for the next time (`M_MMAP_THRESHOLD` in mallopt(3)), which
-/// then does not fit into what the one before has left: 19 MiB more with each hash, for ever. Pages of it that nobody writes to are none.
+/// Blocks of a KiB for which a hash has room, though it uses 19 MiB. What is greater than 32 MiB gets a mapping of its own
+/// from glibc, which goes back to the system when it is freed. A smaller one stays with the process from the second on
+/// (`M_MMAP_THRESHOLD` in mallopt(3)), and the next does not fit into what it leaves, as it is to be aligned: 19 MiB more
+/// with each hash, for ever. Pages that nobody writes to take no memory.
 const ROOM: usize = 33 * 1024;
 
 /// Bytes of a fresh salt.

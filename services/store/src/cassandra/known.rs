@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Rows remembered: as many as fit into a table of 2^20 places of 33 bytes, 35 MB. When it is full all are forgotten, which
-/// costs a write each.
+/// Rows remembered: as many as fit into a table of 2^20 places of 33 bytes, 35 MB. When it is full all are forgotten,
+/// which costs a write each.
 const REMEMBERED: usize = FIRST_LOOK << 10;
 
 /// So many are remembered before it is looked for the first time which of them are too old: a table of 2^10 places.

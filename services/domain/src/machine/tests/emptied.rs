@@ -1,4 +1,5 @@
-//! What has ended leaves nothing behind in memory: an owner is as small after thousands of alarms and commands as after a few.
+//! What has ended leaves nothing behind in memory: an owner is as small after thousands of alarms and commands as after
+//! a few.
 
 use super::*;
 
@@ -37,7 +38,7 @@ impl Size {
 }
 
 impl Rig {
-    /// Does what the shell does after each commit, until nothing is left to be done. Every second mail is sent only at the second
+    /// Does what the shell does after each commit, until nothing is left to be done. Some mails are sent only at the second
     /// attempt, and some are refused.
     fn carry_out(&mut self, output: Output) {
         let mut effects = output.after;
