@@ -68,6 +68,23 @@ async fn a_password_lets_in_by_device_and_by_organization_and_device() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn passwords_that_were_hashed_take_no_memory() -> Result<()> {
+    let mut platform = Platform::start(Options::default()).await?;
+    let mut before = 0;
+    for n in 0..=20 {
+        let made = json!({"id": format!("boiler-{n}"), "password": "s3cret"});
+        platform.api.post("/devices", &made).await?.expect(201)?;
+        if n == 0 {
+            before = platform.memory_kib()?;
+        }
+    }
+    let grown = platform.memory_kib()?.saturating_sub(before) / 1024;
+    // Each needs 19 MiB as long as it takes: twenty of them, kept, would be 380.
+    ensure!(grown <= 100, "{grown} MiB more");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_was_replaced_or_whose_device_is_gone_lets_nobody_in() -> Result<()> {
     let platform = Platform::start(Options::default()).await?;
     let old = platform.api.make_device("boiler-7").await?;

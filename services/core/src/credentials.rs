@@ -3,9 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{PasswordHasher, PasswordVerifier};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -17,10 +14,10 @@ use stoker_proto::convert;
 use stoker_proto::core::v1::peer_service_client::PeerServiceClient;
 use stoker_proto::core::v1::{HoldsTokenReply, HoldsTokenRequest};
 use stoker_proto::place;
-use tokio::sync::Semaphore;
 use tonic::{Request, Status};
 
 use crate::cluster::Routes;
+use crate::passwords::{HashError, Passwords};
 use crate::services::credential_status;
 use crate::slots::{SlotError, Slots};
 
@@ -37,9 +34,6 @@ const REMEMBERED_PASSWORDS: usize = 50_000;
 /// Tokens that are remembered with whose they are, so that a reconnect storm does not cost two reads each.
 const REMEMBERED_TOKENS: usize = 50_000;
 
-/// Passwords that are hashed at once: each takes 19 MiB and a core for tens of milliseconds.
-const HASHES_AT_ONCE: usize = 2;
-
 const SETTING: &str = "token_key";
 
 /// Why a credential could not be checked. A wrong one is not an error.
@@ -53,8 +47,8 @@ pub(crate) enum CredentialError {
     Owner(Status),
     #[error("no randomness: {0}")]
     Randomness(String),
-    #[error("a password could not be hashed: {0}")]
-    Hash(String),
+    #[error(transparent)]
+    Hash(#[from] HashError),
 }
 
 /// What a device shows.
@@ -71,7 +65,7 @@ pub(crate) struct Credentials {
     slots: Slots,
     routes: Routes,
     key: [u8; 32],
-    hashing: Arc<Semaphore>,
+    passwords: Passwords,
     /// SHA-256 over PHC string and password, by device.
     remembered: Mutex<HashMap<DeviceKey, [u8; 32]>>,
     /// Whose a token was when it was read. The owner of the device's slot has the last word.
@@ -107,15 +101,8 @@ impl Credentials {
                 }
             }
         };
-        Ok(Self {
-            store,
-            slots,
-            routes,
-            key,
-            hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
-            remembered: Mutex::default(),
-            tokens: Mutex::default(),
-        })
+        let (passwords, remembered, tokens) = Default::default();
+        Ok(Self { store, slots, routes, key, passwords, remembered, tokens })
     }
 
     /// A new token: `stk_` and 192 random bits.
@@ -200,25 +187,7 @@ impl Credentials {
 
     /// Hashes a password by argon2id.
     pub(crate) async fn hash_password(&self, password: String) -> Result<String, CredentialError> {
-        self.hashing_thread(move || {
-            Argon2::default()
-                .hash_password(password.as_bytes())
-                .map(|hash| hash.to_string())
-                .map_err(|error| CredentialError::Hash(error.to_string()))
-        })
-        .await?
-    }
-
-    async fn hashing_thread<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, CredentialError> {
-        let permit = self.hashing.clone().acquire_owned().await;
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        done.await.map_err(|error| CredentialError::Hash(error.to_string()))
+        Ok(self.passwords.hash(password).await?)
     }
 
     async fn device(&self, key: &DeviceKey) -> Result<Option<Device>, SlotError> {
@@ -301,14 +270,9 @@ impl Credentials {
         if self.remembered.lock().get(key) == Some(&digest) {
             return Ok(Some(phc));
         }
-        let right = self
-            .hashing_thread(move || {
-                PasswordHash::new(&phc)
-                    .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-                    .then_some(phc)
-            })
-            .await?;
-        let Some(phc) = right else { return Ok(None) };
+        if !self.passwords.is_right(password, phc.clone()).await? {
+            return Ok(None);
+        }
         let mut remembered = self.remembered.lock();
         if remembered.len() >= REMEMBERED_PASSWORDS {
             remembered.clear();

@@ -6,6 +6,7 @@ mod callers;
 mod cluster;
 mod credentials;
 mod observed;
+mod passwords;
 mod seen;
 mod services;
 mod shared;

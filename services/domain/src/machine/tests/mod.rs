@@ -6,6 +6,7 @@ mod announce;
 mod bounds;
 mod commands;
 mod devices;
+mod emptied;
 mod load;
 mod notifications;
 mod sessions;
