@@ -76,20 +76,28 @@ pub(crate) struct Command {
     pub(crate) ended_at: Option<String>,
 }
 
+/// What a command has come to when it has ended.
+pub(crate) const FINAL: u8 = 3;
+
+/// How far a command in that state has come; states never go back, and nothing follows a final one.
+pub(crate) fn rank(state: &str) -> u8 {
+    match state {
+        "queued" => 0,
+        "sent" => 1,
+        "delivered" => 2,
+        _ => FINAL,
+    }
+}
+
 impl Command {
-    /// How far it has come; states never go back, and nothing follows a final one.
+    /// How far it has come.
     pub(crate) fn rank(&self) -> u8 {
-        match self.state.as_str() {
-            "queued" => 0,
-            "sent" => 1,
-            "delivered" => 2,
-            _ => 3,
-        }
+        rank(&self.state)
     }
 
     /// It has ended.
     pub(crate) fn is_final(&self) -> bool {
-        self.rank() == 3
+        self.rank() == FINAL
     }
 }
 

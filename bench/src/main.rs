@@ -58,6 +58,8 @@ enum Command {
     Fleet(run::fleet::Fleet),
     /// Kill the platform again and again under load, and look whether it kept its promises
     Kill(run::kill::Kill),
+    /// Cut listeners of the live feed off under load, and look whether each heard everything once when it came back
+    Resumes(run::resumes::Resumes),
     /// Kill, freeze, cut and restart separate processes, Cassandra and RabbitMQ, and look whether they kept their promises
     History(run::history::History),
     /// Separate processes under a fleet for an hour, some of them killed: use cases stay green, and memory flat
@@ -83,6 +85,7 @@ impl Command {
             Self::Commands(commands) => commands.run(common).await,
             Self::Fleet(fleet) => fleet.run(common).await,
             Self::Kill(kill) => kill.run(common).await,
+            Self::Resumes(resumes) => resumes.run(common).await,
             Self::History(history) => history.run(common).await,
             Self::Soak(soak) => soak.run(common).await,
             Self::Peer(peer) => peer.run(common).await,

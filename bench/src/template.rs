@@ -6,7 +6,7 @@ use stoker_protocol::codec::{PacketId, Version};
 use crate::device::put_publish;
 
 /// Where readings go.
-const TOPIC: &str = "v1/devices/me/telemetry";
+pub(crate) const TOPIC: &str = "v1/devices/me/telemetry";
 
 /// A PUBLISH with QoS 1, encoded once.
 pub(crate) struct Template {

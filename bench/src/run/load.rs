@@ -28,6 +28,10 @@ pub(super) const GRACE: Duration = Duration::from_secs(40);
 const GRACE_OVER: Duration = Duration::from_secs(50);
 /// Commands run out after one of these.
 const COMMAND_EXPIRES_S: [u32; 2] = [2, 20];
+/// And have an end within this: a little more than the longer one.
+const COMMANDS_END_WITHIN: Duration = Duration::from_secs(40);
+/// Between two looks at those that have none yet.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// A device that waits longer for an answer dials again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long devices wait at the end for their last PUBACKs.
@@ -83,6 +87,14 @@ pub(super) struct Load {
     watch_end: CancellationToken,
     /// They end with the run, however that comes about.
     _ends: [DropGuard; 3],
+}
+
+/// What they have seen of a platform that nobody has mistreated.
+pub(super) struct Rested {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) stats: StatsSnapshot,
+    pub(super) orders: Orders,
+    pub(super) not_offline: Vec<String>,
 }
 
 /// What they have seen.
@@ -152,6 +164,23 @@ impl Load {
             Ok(()) => Ok(begun.elapsed()),
             Err(_) => bail!("not all of {count} devices were answered within {} s", BACK_WITHIN.as_secs()),
         }
+    }
+
+    /// Ends both once every command has an end; nothing happens to the devices any more when this returns.
+    pub(super) async fn rest(self) -> Result<Rested> {
+        self.orders_end.cancel();
+        let Self { api, config, ledger, fleet, watch, fleet_end, watch_end, _ends, .. } = self;
+        watch_end.cancel();
+        let mut orders = timeout(ENDS_WITHIN, watch).await.context("who gives orders does not end")???;
+        let by = Instant::now() + COMMANDS_END_WITHIN;
+        while orders.seen.values().any(|command| !command.is_final()) && Instant::now() < by {
+            sleep(LOOK_EVERY).await;
+            orders.observe_open(&api).await;
+        }
+        fleet_end.cancel();
+        let stats = timeout(ENDS_WITHIN, fleet).await.context("the fleet does not end")???;
+        let not_offline = not_in_state(&api, &config, "offline", BACK_WITHIN).await?;
+        Ok(Rested { ledger, stats, orders, not_offline })
     }
 
     /// Has everything come to rest, and looks who is said to be there; then all processes are killed and started once

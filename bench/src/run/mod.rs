@@ -11,6 +11,7 @@ mod load;
 pub(crate) mod overload;
 pub(crate) mod peer;
 pub(crate) mod readings;
+pub(crate) mod resumes;
 pub(crate) mod rollout;
 mod several;
 pub(crate) mod soak;

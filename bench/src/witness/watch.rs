@@ -61,7 +61,16 @@ impl Orders {
 
     /// Looks at all of them once; those that can't be found are lost.
     pub(crate) async fn observe_all(&mut self, api: &Api) {
-        let ids: Vec<String> = self.seen.keys().cloned().collect();
+        self.observe(api, self.seen.keys().cloned().collect()).await;
+    }
+
+    /// Looks once at all that have no end yet; those that can't be found are lost.
+    pub(crate) async fn observe_open(&mut self, api: &Api) {
+        let open = self.seen.values().filter(|command| !command.is_final());
+        self.observe(api, open.map(|command| command.id.clone()).collect()).await;
+    }
+
+    async fn observe(&mut self, api: &Api, ids: Vec<String>) {
         for id in ids {
             match api.get(&format!("/commands/{id}")).await {
                 Ok(command) => self.saw(command),

@@ -227,7 +227,7 @@ pub(super) static PARTS: [Part; 19] = [
     },
     Part {
         name: "history",
-        what: "what a mistreated fleet of processes acknowledged is so: kills, freezes, a cut network, restarts",
+        what: "what a mistreated fleet of processes acknowledged is so: kills, freezes, a cut network, restarts; who is cut off from its live feed hears everything once",
         quick: false,
         needs: &[Need::Lab { nodes: 3 }, Need::HaProxy, Need::NfTables],
         deadline: minutes(30),
@@ -237,10 +237,16 @@ pub(super) static PARTS: [Part; 19] = [
             let bench = Step::cargo("build --workspace --locked --bin stoker-bench --test").args([E2E[0]]);
             // Half of the kinds of mistreatment, which the seed that it prints has drawn. Longer runs are for when something
             // has changed; see bench/README.md.
-            let run = Step::new(workspace.target.join("debug/stoker-bench"))
-                .args(["history", "--rounds", "8", "--devices", "100", "--commands", "5", "--frozen", "8"])
-                .args([OsString::from("--stoker"), workspace.target.join("release/stoker").into()]);
-            vec![release_build(), bench, run]
+            let run = |words: &[&'static str]| {
+                Step::new(workspace.target.join("debug/stoker-bench"))
+                    .args(words)
+                    .args([OsString::from("--stoker"), workspace.target.join("release/stoker").into()])
+            };
+            let history =
+                run(&["history", "--rounds", "8", "--devices", "100", "--commands", "5", "--frozen", "8"]);
+            let small = ["--processes", "2,1,1,2", "--clients", "20", "--devices", "60", "--interval", "1"];
+            let resumes = run(&["resumes", "--several", "--cuts", "60", "--faults", "120"]).args(small);
+            vec![release_build(), bench, history, resumes]
         }),
     },
 ];

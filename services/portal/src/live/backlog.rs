@@ -177,8 +177,17 @@ impl Backlog {
     pub(super) fn resume(&self, since: &Position) -> Start {
         // Who is known to the one and not to the other may have said something in between.
         let unheard = since.0.keys().any(|publisher| !self.heads.contains_key(publisher));
-        let missed = self.heads.iter().any(|(publisher, head)| since.of(publisher).unwrap_or(0) < head.floor);
-        Start { cursor: self.first, gap: unheard || missed }
+        Start { cursor: self.first, gap: unheard || self.has_lost(since) }
+    }
+
+    /// Whether something that one at `since` has not had is not kept any more.
+    pub(super) fn has_lost(&self, since: &Position) -> bool {
+        self.heads.iter().any(|(publisher, head)| since.of(publisher).unwrap_or(0) < head.floor)
+    }
+
+    /// The number of the first entry that is kept.
+    pub(super) fn first(&self) -> u64 {
+        self.first
     }
 
     /// What comes next for a listener, so many entries at most.

@@ -247,7 +247,7 @@ impl Listener {
 
     /// What comes next; nothing of many entries when none of them is wanted.
     pub(super) fn next(&self, reader: &mut Reader, wants: impl Fn(&Item) -> bool) -> Vec<Told> {
-        let batch = self.hub.0.backlog.lock().read(reader.cursor(), AT_ONCE);
+        let batch = reader.read(&self.hub.0.backlog.lock(), AT_ONCE);
         reader.take(batch, wants)
     }
 

@@ -65,6 +65,15 @@ impl Reader {
         self.cursor
     }
 
+    /// What it reads next, so many entries at most.
+    pub(super) fn read(&self, backlog: &Backlog, most: usize) -> Batch {
+        // Whoever comes back begins at the first entry, which goes with the next that is heard when all places are taken. That
+        // is no loss when it had all that has gone, and nothing new when it is yet to be told of a gap.
+        let unread = backlog.first() > self.cursor;
+        let excused = unread && (self.gap || self.had.as_ref().is_some_and(|had| !backlog.has_lost(had)));
+        backlog.read(if excused { backlog.first() } else { self.cursor }, most)
+    }
+
     /// What it is told of what comes next.
     pub(super) fn take(&mut self, batch: Batch, wants: impl Fn(&Item) -> bool) -> Vec<Told> {
         let mut told = Vec::new();
@@ -83,6 +92,9 @@ impl Reader {
         self.forget(&entry);
         if known.is_some_and(|known| known >= entry.number) {
             return;
+        }
+        if let Some(number) = self.had.as_mut().and_then(|had| had.0.get_mut(&entry.publisher)) {
+            *number = entry.number;
         }
         match &entry.item {
             None => self.tell_gap(told),
