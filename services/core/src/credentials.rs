@@ -31,7 +31,7 @@ pub(crate) const PASSWORD_MAX: usize = 256;
 /// Verified passwords that are remembered, so that a reconnect storm does not cost an argon2id each.
 const REMEMBERED_PASSWORDS: usize = 50_000;
 
-/// Tokens that are remembered with whose they are, so that a reconnect storm does not cost two reads each.
+/// Tokens that are remembered with whose they are, so that a reconnect storm does not cost a read each.
 const REMEMBERED_TOKENS: usize = 50_000;
 
 const SETTING: &str = "token_key";
@@ -228,8 +228,10 @@ impl Credentials {
             return Ok(None);
         }
         let hash = self.hash_token(token);
-        if let Some(device) = self.tokens.lock().get(&hash) {
-            return Ok(Some((hash, device.clone())));
+        let remembered = self.tokens.lock().get(&hash).cloned();
+        // Of another's slot that other would have to say whether it still is so, and could not tell it from a slot that has moved.
+        if let Some(device) = remembered.filter(|device| self.slots.epoch(device.slot()).is_some()) {
+            return Ok(Some((hash, device)));
         }
         let row = self.store.registry_get(&RegistryKey::Token(hash)).await?;
         let Some((RegistryRow::Token { device, .. }, _)) = row else { return Ok(None) };

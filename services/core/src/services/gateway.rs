@@ -176,7 +176,13 @@ impl Gateways {
         match opened {
             // A token may have become another device's.
             Err(status) if self.is_of_another(&shown, &status) => {
-                self.opened_by(shown, request, unwanted).await
+                match self.opened_by(shown, request, unwanted).await {
+                    // Whoever looked for the owner of what was remembered is to look for that of the other one.
+                    Err(again) if ProblemKind::said_by_core(&again) == Some(ProblemKind::NotOwner) => {
+                        Err(status)
+                    }
+                    opened => opened,
+                }
             }
             opened => opened,
         }
@@ -184,9 +190,8 @@ impl Gateways {
 
     /// Whether it has to be looked up once more whose the credential is.
     fn is_of_another(&self, shown: &Shown, refusal: &Status) -> bool {
-        let of_another = ProblemKind::said_by_core(refusal) == Some(ProblemKind::Unauthenticated);
-        // The owner of what is remembered may know better, and not be the owner of what it knows: the next one is to look.
-        self.credentials.forget(shown) && of_another
+        let refused = ProblemKind::said_by_core(refusal) == Some(ProblemKind::Unauthenticated);
+        refused && self.credentials.forget(shown)
     }
 
     async fn opened_by(
