@@ -151,7 +151,24 @@ impl SlotMachine {
         for key in lost {
             self.end_session(&key, EndReason::PlatformCrash, draft);
         }
+        self.excuse(draft);
         Reply::Done
+    }
+
+    /// Part of the platform did not answer for a while. Devices that left just before may have dialled it and wait there: they
+    /// have the grace to come back as well.
+    fn excuse(&mut self, draft: &mut Draft<'_>) {
+        let until = draft.now().saturating_add(draft.settings().silence_grace_ms);
+        for entry in self.entries_mut() {
+            let Some(presence) = entry.presence.as_mut() else { continue };
+            let unexplained =
+                presence.ended.is_some_and(|(_, reason)| Absence::after(reason) == Absence::Unexplained);
+            if let (true, Some(due)) = (unexplained, presence.silence_due.as_mut()) {
+                *due = until.max(*due);
+                entry.heard = entry.heard.max(until);
+                draft.touch(StateKey::Presence(entry.record.key.clone()));
+            }
+        }
     }
 
     /// Ends a session because the device's record says so, and has it closed once that record is in force.

@@ -177,6 +177,21 @@ fn a_gateway_that_is_gone_takes_its_sessions_along_without_a_write() {
 }
 
 #[test]
+fn who_was_cut_off_just_before_a_gateway_died_has_the_grace_as_well() {
+    let (mut rig, settings) = (Rig::new(), Settings::default());
+    let epoch = rig.open("boiler-1", "g1").0;
+    rig.end("boiler-1", epoch, EndReason::Cut);
+    rig.pass(settings.silence_after_ms - 1);
+    rig.apply(Input::GatewayGone(gateway("g2")));
+    rig.pass(settings.silence_grace_ms - 1);
+    assert_eq!(rig.active(), []);
+    rig.pass(1);
+    assert_eq!(rig.active().len(), 1, "it has not come back by any other");
+    rig.apply(Input::GatewayGone(gateway("g3")));
+    assert_eq!(rig.active().len(), 1, "nor is it back now");
+}
+
+#[test]
 fn a_will_is_said_at_once_when_the_device_vanishes_and_after_its_delay_where_it_has_one() {
     for reason in [EndReason::Cut, EndReason::KeepAlive, EndReason::DisconnectWithWill] {
         let mut rig = Rig::new();
