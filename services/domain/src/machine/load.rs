@@ -34,6 +34,7 @@ impl SlotMachine {
             tests: BTreeSet::new(),
             tested: BTreeMap::new(),
             archive_again: BTreeSet::new(),
+            excused_until: 0,
             timers: Timers::default(),
         };
         let mut draft = Draft::new(ctx);

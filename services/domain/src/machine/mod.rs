@@ -148,6 +148,8 @@ pub struct SlotMachine {
     tested: BTreeMap<DeviceKey, Millis>,
     /// Cleared alarms that were acknowledged while they were on their way to history: they go there once more.
     archive_again: BTreeSet<AlarmId>,
+    /// A gateway was taken for dead: until then nobody who left by itself is called silent.
+    excused_until: Millis,
     timers: Timers,
 }
 

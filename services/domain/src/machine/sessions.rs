@@ -120,11 +120,12 @@ impl SlotMachine {
     /// The newest session of a device is over.
     pub(super) fn end_session(&mut self, key: &DeviceKey, end: impl Into<End>, draft: &mut Draft<'_>) {
         let end = end.into();
-        let (now, settings) = (draft.now(), draft.settings());
+        let (now, settings, excused_until) = (draft.now(), draft.settings(), self.excused_until);
         let Some(entry) = self.entry_mut(key) else {
             return;
         };
         conclude(entry, end, now, settings);
+        excuse(entry, excused_until);
         let Some(presence) = entry.presence.clone() else {
             return;
         };
@@ -151,24 +152,16 @@ impl SlotMachine {
         for key in lost {
             self.end_session(&key, EndReason::PlatformCrash, draft);
         }
-        self.excuse(draft);
-        Reply::Done
-    }
-
-    /// Part of the platform did not answer for a while. Devices that left just before may have dialled it and wait there: they
-    /// have the grace to come back as well.
-    fn excuse(&mut self, draft: &mut Draft<'_>) {
+        // Part of the platform did not answer for a while. Devices that left just before may have dialled it and wait there, and
+        // those that leave soon after wait behind all that come back.
         let until = draft.now().saturating_add(draft.settings().silence_grace_ms);
+        self.excused_until = until;
         for entry in self.entries_mut() {
-            let Some(presence) = entry.presence.as_mut() else { continue };
-            let unexplained =
-                presence.ended.is_some_and(|(_, reason)| Absence::after(reason) == Absence::Unexplained);
-            if let (true, Some(due)) = (unexplained, presence.silence_due.as_mut()) {
-                *due = until.max(*due);
-                entry.heard = entry.heard.max(until);
+            if excuse(entry, until) {
                 draft.touch(StateKey::Presence(entry.record.key.clone()));
             }
         }
+        Reply::Done
     }
 
     /// Ends a session because the device's record says so, and has it closed once that record is in force.
@@ -233,6 +226,17 @@ pub(super) fn conclude(entry: &mut DeviceEntry, end: End, now: Millis, settings:
         entry.heard = entry.heard.max(grace);
     }
     entry.wants_commands = false;
+}
+
+/// Gives a device that left by itself, and is awaited, until then to come back. False: there is none.
+fn excuse(entry: &mut DeviceEntry, until: Millis) -> bool {
+    let Some(presence) = entry.presence.as_mut() else { return false };
+    let unexplained =
+        presence.ended.is_some_and(|(_, reason)| Absence::after(reason) == Absence::Unexplained);
+    let (true, Some(due)) = (unexplained, presence.silence_due.as_mut()) else { return false };
+    *due = until.max(*due);
+    entry.heard = entry.heard.max(until);
+    true
 }
 
 /// What it means that a device is away.

@@ -177,7 +177,7 @@ fn a_gateway_that_is_gone_takes_its_sessions_along_without_a_write() {
 }
 
 #[test]
-fn who_was_cut_off_just_before_a_gateway_died_has_the_grace_as_well() {
+fn who_is_cut_off_when_a_gateway_dies_has_the_grace_as_well() {
     let (mut rig, settings) = (Rig::new(), Settings::default());
     let epoch = rig.open("boiler-1", "g1").0;
     rig.end("boiler-1", epoch, EndReason::Cut);
@@ -189,6 +189,17 @@ fn who_was_cut_off_just_before_a_gateway_died_has_the_grace_as_well() {
     assert_eq!(rig.active().len(), 1, "it has not come back by any other");
     rig.apply(Input::GatewayGone(gateway("g3")));
     assert_eq!(rig.active().len(), 1, "nor is it back now");
+    rig.pass(1_000);
+    let epoch = rig.open("boiler-1", "g1").0;
+    rig.end("boiler-1", epoch, EndReason::Cut);
+    rig.pass(settings.silence_grace_ms - 1_001);
+    assert_eq!(rig.active(), [], "it waits behind all that come back");
+    rig.pass(1);
+    assert_eq!(rig.active().len(), 1);
+    let epoch = rig.open("boiler-1", "g1").0;
+    rig.end("boiler-1", epoch, EndReason::Cut);
+    rig.pass(settings.silence_after_ms);
+    assert_eq!(rig.active().len(), 1, "that is over");
 }
 
 #[test]
