@@ -347,9 +347,11 @@ fn silence_is_the_devices_own(world: &World, step: &Step<'_>) {
                 if away.by_our_hand() { settings.silence_grace_ms } else { settings.silence_after_ms };
             assert!(step.now >= away.since + patience, "too early: {away:?} at {}", step.now);
             assert!(after_load || away.since >= truth.loaded_at, "our downtime is no silence: {alarm:?}");
-            let until = truth.gateway_gone_at.map(|gone| gone + settings.silence_grace_ms);
-            let excused = away.unexplained() && until.is_some_and(|until| step.now < until);
-            assert!(!excused, "it may have dialled the gateway that died: {alarm:?}");
+            let awaited = |gone| step.now < gone + settings.silence_grace_ms;
+            assert!(
+                !away.unexplained() || !truth.gateway_gone_at.is_some_and(awaited),
+                "it may have dialled the gateway that died: {alarm:?}"
+            );
         } else {
             let Some(StateRow::Device(device)) = step.after.get(&StateKey::Device(alarm.device.clone()))
             else {
