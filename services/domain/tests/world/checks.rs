@@ -343,12 +343,10 @@ fn silence_is_the_devices_own(world: &World, step: &Step<'_>) {
         if alarm.text.starts_with("no connection since") {
             let away = away.unwrap_or_else(|| panic!("it is here: {alarm:?}"));
             assert!(away.unexplained() || away.by_our_hand(), "it said goodbye: {away:?}");
-            let mut due = away.since + settings.silence_after_ms;
-            if away.by_our_hand() {
-                due = away.since + settings.silence_grace_ms;
-            } else if let Some(gone_at) = truth.gateway_gone_at {
-                due = due.max(gone_at + settings.silence_grace_ms);
-            }
+            let grace = settings.silence_grace_ms;
+            let excused = truth.gateway_gone_at.map_or(0, |gone_at| gone_at + grace);
+            let own = excused.max(away.since + settings.silence_after_ms);
+            let due = if away.by_our_hand() { away.since + grace } else { own };
             assert!(step.now >= due, "too early: {away:?} at {}", step.now);
             assert!(after_load || away.since >= truth.loaded_at, "our downtime is no silence: {alarm:?}");
         } else {
