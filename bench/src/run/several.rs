@@ -10,6 +10,7 @@ use stoker_e2e::{Service, Services};
 use super::load::GRACE;
 use crate::lab::Lab;
 use crate::platform::Common;
+use crate::report::Report;
 use crate::smtp::MailSink;
 
 /// Processes of one run, all kinds together: each has an address, a private port and, in some runs, a user id of its own.
@@ -54,6 +55,14 @@ impl fmt::Display for Who {
             Role::Portal => "portal",
         };
         write!(f, "{role}-{}", self.index + 1)
+    }
+}
+
+/// The last word on them: whether any died of a fault of its own, and no files of those of which all holds.
+pub(super) fn leave(services: &mut Services, common: &Common, report: &mut Report) {
+    report.exactly("panics in the logs", 0, services.panics());
+    if report.holds() && !common.keep {
+        services.remove_files();
     }
 }
 

@@ -13,6 +13,7 @@ use clap::Args;
 use serde_json::json;
 use stoker_e2e::Services;
 
+use super::several::leave;
 use crate::api::Api;
 use crate::lab::Lab;
 use crate::platform::Common;
@@ -69,10 +70,7 @@ impl Beside {
         rows::run(self, &mut services, &api, &bare, &mut report).await?;
         orders::run(self, &mut services, &api, &bare, &mut report).await?;
         bare.leave().await?;
-        report.exactly("panics in the logs", 0, services.panics());
-        if report.holds() && !common.keep {
-            services.remove_files();
-        }
+        leave(&mut services, common, &mut report);
         Ok(report)
     }
 }

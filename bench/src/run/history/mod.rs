@@ -16,7 +16,7 @@ use stoker_sim::{FaultPlan, SimConfig};
 use tokio::time::sleep;
 
 use super::load::{Fleet, Load};
-use super::several::{Processes, Role, Who, prepare, restart_ended};
+use super::several::{Processes, Role, Who, leave, prepare, restart_ended};
 use crate::api::Api;
 use crate::histogram::Histogram;
 use crate::lab::Lab;
@@ -157,10 +157,7 @@ impl History {
         let scene = Scene { api, sink, config: self.fleet(seed).config(mqtt)? };
         let plan = Plan::new(Random::new(random.next()), counts, kinds, frozen);
         self.mistreat(&mut hands, plan, &scene, random, &mut report).await?;
-        report.exactly("panics in the logs", 0, services.panics());
-        if report.holds() && !common.keep {
-            services.remove_files();
-        }
+        leave(&mut services, common, &mut report);
         Ok(report)
     }
 

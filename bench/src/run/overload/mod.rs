@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use stoker_e2e::{Lab, Services};
 
+use super::several::leave;
 use crate::api::Api;
 use crate::platform::{Common, Platform};
 use crate::report::Report;
@@ -121,10 +122,7 @@ impl Overload {
         for service in services.all() {
             service.check_alive()?;
         }
-        report.exactly("panics in the logs", 0, services.panics());
-        if report.holds() && !common.keep {
-            services.remove_files();
-        }
+        leave(&mut services, common, &mut report);
         Ok(report)
     }
 }

@@ -23,7 +23,7 @@ use stoker_sim::{FaultPlan, SimConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::load::{Fleet, Load};
-use super::several::Processes;
+use super::several::{Processes, leave};
 use crate::api::Api;
 use crate::platform::{Common, Platform};
 use crate::random::{Random, fresh_seed};
@@ -125,10 +125,7 @@ impl Resumes {
         for service in services.all() {
             service.check_alive()?;
         }
-        report.exactly("panics in the logs", 0, services.panics());
-        if report.holds() && !common.keep {
-            services.remove_files();
-        }
+        leave(&mut services, common, &mut report);
         Ok(report)
     }
 

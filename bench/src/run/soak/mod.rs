@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::load::{Fleet, Load};
-use super::several::{Processes, Role, Who, prepare, restart_ended};
+use super::several::{Processes, Role, Who, leave, prepare, restart_ended};
 use crate::api::Api;
 use crate::lab::Lab;
 use crate::platform::Common;
@@ -181,10 +181,7 @@ impl Soak {
         report.count("kills", self.kills.into());
         seen.judge(&mut report);
         ended.judge(&mut report, &sink, &HashMap::new()).await?;
-        report.exactly("panics in the logs", 0, services.panics());
-        if report.holds() && !common.keep {
-            services.remove_files();
-        }
+        leave(&mut services, common, &mut report);
         Ok(report)
     }
 }

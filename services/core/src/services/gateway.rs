@@ -171,35 +171,7 @@ impl Gateways {
         request: wire::OpenSessionRequest,
         unwanted: CancellationToken,
     ) -> Result<wire::OpenSessionReply, Status> {
-        let shown = shown(request.credential.clone())?;
-        let opened = self.opened_by(shown.clone(), request.clone(), unwanted.clone()).await;
-        match opened {
-            // A token may have become another device's.
-            Err(status) if self.is_of_another(&shown, &status) => {
-                match self.opened_by(shown, request, unwanted).await {
-                    // Whoever looked for the owner of what was remembered is to look for that of the other one.
-                    Err(again) if ProblemKind::said_by_core(&again) == Some(ProblemKind::NotOwner) => {
-                        Err(status)
-                    }
-                    opened => opened,
-                }
-            }
-            opened => opened,
-        }
-    }
-
-    /// Whether it has to be looked up once more whose the credential is.
-    fn is_of_another(&self, shown: &Shown, refusal: &Status) -> bool {
-        let refused = ProblemKind::said_by_core(refusal) == Some(ProblemKind::Unauthenticated);
-        refused && self.credentials.forget(shown)
-    }
-
-    async fn opened_by(
-        &self,
-        shown: Shown,
-        request: wire::OpenSessionRequest,
-        unwanted: CancellationToken,
-    ) -> Result<wire::OpenSessionReply, Status> {
+        let shown = shown(request.credential)?;
         let checked = self.credentials.check(shown).await;
         let (device, proof) =
             checked.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
@@ -246,11 +218,21 @@ impl Gateways {
         })
     }
 
-    async fn carried_to_owner(
+    /// Whether it has to be looked up once more whose the credential is.
+    fn is_of_another(&self, shown: &Shown, refusal: &Status) -> bool {
+        let refused = ProblemKind::said_by_core(refusal) == Some(ProblemKind::Unauthenticated);
+        refused && self.credentials.forget(shown)
+    }
+
+    async fn opened_by_owner(
         &self,
         shown: &Shown,
         request: Request<wire::OpenSessionRequest>,
     ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        if !self.routes.has_others() {
+            return self.granted(request.into_inner()).await.map(Response::new);
+        }
+        // Only its owner knows whether the credential is right; whose it would be stands in the registry.
         let claimed = self.credentials.claimed(shown).await;
         let device = claimed.map_err(|error| credential_status(&error))?.ok_or_else(no_credential)?;
         let here = |request| self.granted(request);
@@ -414,19 +396,16 @@ impl GatewayService for Gateways {
         &self,
         request: Request<wire::OpenSessionRequest>,
     ) -> Result<Response<wire::OpenSessionReply>, Status> {
-        if !self.routes.has_others() {
-            return self.granted(request.into_inner()).await.map(Response::new);
-        }
-        // Only its owner knows whether the credential is right; whose it would be stands in the registry.
         let shown = shown(request.get_ref().credential.clone())?;
         let copy = Request::from_parts(
             request.metadata().clone(),
             request.extensions().clone(),
             request.get_ref().clone(),
         );
-        match self.carried_to_owner(&shown, request).await {
-            Err(status) if self.is_of_another(&shown, &status) => self.carried_to_owner(&shown, copy).await,
-            carried => carried,
+        match self.opened_by_owner(&shown, request).await {
+            // A token may have become another device's.
+            Err(status) if self.is_of_another(&shown, &status) => self.opened_by_owner(&shown, copy).await,
+            opened => opened,
         }
     }
 

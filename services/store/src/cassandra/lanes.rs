@@ -39,6 +39,11 @@ impl Lane {
         self.turns.acquire().await.map_err(|_| closed())
     }
 
+    /// Turns that nobody has now.
+    pub(super) fn free(&self) -> usize {
+        self.turns.available_permits()
+    }
+
     /// Gives no more turns; who waits is told.
     pub(super) fn close(&self) {
         self.turns.close();

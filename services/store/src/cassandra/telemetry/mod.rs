@@ -3,7 +3,8 @@
 //! * Days are those of the points, not of the writing; an index says which days a device has, another which keys a day
 //!   has. Index rows outlive what they point to and are never deleted, so that a process may remember that it wrote one.
 //! * A point's timestamp in the database is that of its append: of two of one key and time the later append stays.
-//! * The newest points are kept apart, with the time of the point as the timestamp: the greatest stays without a read.
+//! * The newest point of each key stands beside its day's, in a partition of the same name, with the time of the point as the
+//!   timestamp: the greatest stays without a read. Another table says which day that is.
 
 mod forget;
 mod latest;

@@ -1,6 +1,7 @@
 //! Writing telemetry: group by partition, write what belongs together at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -22,9 +23,14 @@ use crate::rows::encode;
 
 const ACTION: &str = "write telemetry";
 
-/// Writes of one append under way at once. What is under way of all appends is bounded by their lane; with fewer here, a batch of
-/// many devices would take as many times what a slow node takes for one, and their devices would wait for the last of it.
-const WRITES_AT_ONCE: usize = 128;
+/// Writes of one append under way at once: what its lane has free when it begins, within these. With few, a batch of many devices
+/// takes as many times what a slow node takes for one, and their devices wait for the last of it. With many in each of many
+/// appends, the last of them would wait for their turns until they are told that the store is overloaded.
+const WRITES_AT_ONCE: RangeInclusive<usize> = 16..=128;
+
+fn writes_at_once(free: usize) -> usize {
+    free.clamp(*WRITES_AT_ONCE.start(), *WRITES_AT_ONCE.end())
+}
 
 type Job<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 
@@ -85,7 +91,8 @@ impl CassandraStore {
             let keys = self.index_jobs(device, *day, points, stamp, &mut jobs, &mut fresh);
             self.point_jobs(device, *day, points, &keys, stamp, &mut jobs);
         }
-        stream::iter(jobs).buffer_unordered(WRITES_AT_ONCE).try_collect::<()>().await?;
+        let at_once = writes_at_once(self.bulk.free());
+        stream::iter(jobs).buffer_unordered(at_once).try_collect::<()>().await?;
         self.telemetry_known.add(fresh, began);
         let points = partitions.values().map(BTreeMap::len).sum::<usize>() as u64;
         self.counters.count(|counters| &counters.points, points);
@@ -169,5 +176,20 @@ impl CassandraStore {
             let statements = statements.cloned().map(BatchStatement::from).collect();
             jobs.push(Box::pin(self.write_batch(&self.bulk, ACTION, statements, rows, Some(stamp))));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_appends_take_what_is_free_and_those_behind_them_little() {
+        let (mut free, mut taken) = (256_usize, Vec::new());
+        for _ in 0..4 {
+            taken.push(writes_at_once(free));
+            free = free.saturating_sub(writes_at_once(free));
+        }
+        assert_eq!(taken, [128, 128, 16, 16]);
     }
 }
