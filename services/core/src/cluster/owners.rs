@@ -191,9 +191,9 @@ impl Owners {
             Action::Read(slot) => {
                 self.jobs.spawn(async move { Done::Head(slot, shared.store.head(slot).await) });
             }
-            Action::TakeOver { slot, seen } => {
+            Action::TakeOver { slot, seen, from } => {
                 self.jobs.spawn(async move {
-                    Done::TakenOver(slot, SlotActor::take_over(slot, seen, shared).await.map(Box::new))
+                    Done::TakenOver(slot, SlotActor::take_over(slot, seen, from, shared).await.map(Box::new))
                 });
             }
             Action::Release { slot, epoch } => {

@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stoker_domain::machine::{Context, Dispatch, Effect, Input, Output, Reply, SessionReport, SlotMachine};
+use stoker_domain::machine::{
+    Context, Dispatch, Effect, Input, LastOwner, Output, Reply, SessionReport, SlotMachine,
+};
 use stoker_domain::model::{DeviceKey, EndReason, MemberId, Millis, Slot, SlotEpoch};
 use stoker_domain::ports::store::{Append, Change, ClaimOutcome, CommitOutcome, StoreError};
 use stoker_link::Turn;
@@ -135,10 +137,11 @@ impl Round {
 }
 
 impl SlotActor {
-    /// Takes the slot over, if its epoch still is `seen`, and reads its state.
+    /// Takes the slot over, if its epoch still is `seen`, and reads its state. `from`: who did not release it.
     pub(crate) async fn take_over(
         slot: Slot,
         seen: SlotEpoch,
+        from: Option<MemberId>,
         shared: Arc<Shared>,
     ) -> Result<Self, SlotLost> {
         let claim = |source| SlotLost::Claim { slot, source };
@@ -148,9 +151,10 @@ impl SlotActor {
         };
         let rows = shared.store.load(slot).await.map_err(claim)?;
         let subscriptions = shared.subscriptions();
+        let last = if from.is_some() { LastOwner::Lost } else { LastOwner::Released };
         let now = shared.clock.now_ms();
         let context = Context { now, settings: &shared.settings, subscriptions: &subscriptions };
-        let (machine, output) = SlotMachine::load(slot, epoch, rows, &context);
+        let (machine, output) = SlotMachine::load(slot, epoch, last, rows, &context);
         let (effects, orders, returned) = (JoinSet::new(), HashMap::new(), VecDeque::new());
         let removals = Removals::default();
         let mut actor = Self { slot, epoch, machine, shared, effects, orders, returned, removals };

@@ -115,7 +115,7 @@ impl Ownership {
     ) -> Option<Action> {
         let falls = claim == Claim::Mine;
         let is_fresh = now.saturating_sub(at) < HEAD_FRESH_MS;
-        let take_over = Action::TakeOver { slot, seen: head.epoch };
+        let take_over = Action::TakeOver { slot, seen: head.epoch, from: head.owner.clone() };
         match &head.owner {
             // However old the row is: its owner does nothing any more, and of those who want the slot one is first.
             Some(owner)

@@ -87,6 +87,8 @@ pub enum Action {
         slot: Slot,
         /// The epoch of the row that was read.
         seen: SlotEpoch,
+        /// The owner that the row names: it did not release it.
+        from: Option<MemberId>,
     },
     /// Finish what the slot holds, serve it no more and release its row, if it still has this epoch. Answered once, when
     /// the row is sure not to name this process in this epoch, and not before: nobody else takes a slot over whose owner

@@ -19,7 +19,11 @@ fn head(epoch: u64, owner: Option<&str>) -> Option<SlotHead> {
 }
 
 fn take_over(slot: u8, seen: u64) -> Action {
-    Action::TakeOver { slot: Slot(slot), seen: SlotEpoch(seen) }
+    Action::TakeOver { slot: Slot(slot), seen: SlotEpoch(seen), from: None }
+}
+
+fn take_over_from(owner: &str, slot: u8, seen: u64) -> Action {
+    Action::TakeOver { slot: Slot(slot), seen: SlotEpoch(seen), from: Some(id(owner)) }
 }
 
 fn release(slot: u8, epoch: u64) -> Action {
@@ -108,7 +112,7 @@ fn an_owner_is_waited_for_while_its_row_changes_and_for_five_seconds_more() {
     }
     core.members(DEAD_AFTER_MS - 1, &[(other, 19)]);
     assert_eq!(core.hear(Input::Head(Slot(0), head(7, Some(other)))), []);
-    assert_eq!(core.members(1, &[(other, 19)]), [take_over(0, 7)]);
+    assert_eq!(core.members(1, &[(other, 19)]), [take_over_from(other, 0, 7)]);
 }
 
 #[test]
@@ -118,7 +122,7 @@ fn an_owner_without_a_row_gets_the_same_time() {
     assert_eq!(core.hear(Input::Head(Slot(0), head(7, Some("gone")))), []);
     core.members(DEAD_AFTER_MS - 1, &[]);
     assert_eq!(core.hear(Input::Head(Slot(0), head(7, Some("gone")))), []);
-    assert_eq!(core.members(1, &[]), [take_over(0, 7)]);
+    assert_eq!(core.members(1, &[]), [take_over_from("gone", 0, 7)]);
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn a_read_that_was_overtaken_by_a_newer_one_changes_nothing() {
     core.hear(Input::Members { rows: vec![old], began });
     // Had the old beat counted as a change, it would be alive by the next read of the new one.
     core.hear(Input::Head(Slot(0), head(7, Some(other))));
-    assert_eq!(core.members(DEAD_AFTER_MS, &[(other, 2)]), [take_over(0, 7)]);
+    assert_eq!(core.members(DEAD_AFTER_MS, &[(other, 2)]), [take_over_from(other, 0, 7)]);
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn a_newcomer_gets_no_slot_that_it_would_leave_to_the_dead() {
 fn alone_it_takes_over_whoever_is_recorded() {
     let mut core = Core::new(0, true);
     assert_eq!(core.hear(Input::Tick), [Action::Read(Slot(0))]);
-    assert_eq!(core.hear(Input::Head(Slot(0), head(7, Some("before")))), [take_over(0, 7)]);
+    assert_eq!(core.hear(Input::Head(Slot(0), head(7, Some("before")))), [take_over_from("before", 0, 7)]);
     core.hear(Input::TakenOver(Slot(0), SlotEpoch(8)));
     assert!(core.machine.settled());
 }
@@ -291,7 +295,7 @@ fn a_slot_of_the_dead_is_not_left_to_a_newcomer_who_cannot_know_it() {
     assert_eq!(core.members(1_000, &[(dead, 1), (young, 5)]), [Action::Read(Slot(0))]);
     assert_eq!(core.hear(Input::Head(Slot(0), head(7, Some(dead)))), [], "it may have come back meanwhile");
     assert_eq!(core.machine.look_at(), Some(core.now), "that is looked at soon");
-    assert_eq!(core.members(500, &[(dead, 1), (young, 6)]), [take_over(0, 7)]);
+    assert_eq!(core.members(500, &[(dead, 1), (young, 6)]), [take_over_from(dead, 0, 7)]);
     assert_eq!(core.hear(Input::TakenOver(Slot(0), SlotEpoch(8))), []);
     for beat in 7..12 {
         assert_eq!(core.members(1_000, &[(dead, 1), (young, beat)]), []);

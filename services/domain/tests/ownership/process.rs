@@ -122,7 +122,7 @@ impl Process {
     /// Ends at once. What it sent may still reach the store.
     pub fn crash(&mut self) {
         for request in std::mem::take(&mut self.requests).into_values() {
-            if let Request::Sent(Action::TakeOver { slot, seen }) = request {
+            if let Request::Sent(Action::TakeOver { slot, seen, .. }) = request {
                 self.late.push((slot, seen));
             }
         }

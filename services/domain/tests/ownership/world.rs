@@ -147,7 +147,7 @@ impl World {
         let Some(Request::Sent(action)) = self.processes[p].requests.get(&slot).cloned() else { panic!() };
         let answer = match action {
             Action::Read(slot) => Input::Head(slot, Some(self.store.head(slot).clone())),
-            Action::TakeOver { slot, seen } => self
+            Action::TakeOver { slot, seen, .. } => self
                 .claim(setup, p, slot, seen)
                 .map_or(Input::NotTakenOver(slot), |e| Input::TakenOver(slot, e)),
             Action::Release { slot, epoch } => {
@@ -177,7 +177,7 @@ impl World {
 
     fn lose(&mut self, setup: &Setup, p: usize, slot: Slot, late: bool) {
         let request = self.processes[p].requests.remove(&slot).unwrap();
-        if let (Request::Sent(Action::TakeOver { slot, seen }), true) = (&request, late) {
+        if let (Request::Sent(Action::TakeOver { slot, seen, .. }), true) = (&request, late) {
             self.processes[p].late.push((*slot, *seen));
         }
         let answer = match request {
@@ -228,7 +228,7 @@ impl World {
                     let is_check =
                         matches!(action, Action::Read(slot) if self.processes[p].serving.contains_key(&slot));
                     self.counts.requests += usize::from(!is_check);
-                    if let Action::TakeOver { slot, seen } = action
+                    if let Action::TakeOver { slot, seen, .. } = action
                         && self.deprives_somebody(setup, p, slot, seen)
                     {
                         self.broken = Some("a live process is deprived of a slot");

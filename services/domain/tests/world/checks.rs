@@ -344,7 +344,7 @@ fn silence_is_the_devices_own(world: &World, step: &Step<'_>) {
             let away = away.unwrap_or_else(|| panic!("it is here: {alarm:?}"));
             assert!(away.unexplained() || away.by_our_hand(), "it said goodbye: {away:?}");
             let grace = settings.silence_grace_ms;
-            let excused = truth.gateway_gone_at.map_or(0, |gone_at| gone_at + grace);
+            let excused = truth.part_gone_at.map_or(0, |gone_at| gone_at + grace);
             let own = excused.max(away.since + settings.silence_after_ms);
             let due = if away.by_our_hand() { away.since + grace } else { own };
             assert!(step.now >= due, "too early: {away:?} at {}", step.now);

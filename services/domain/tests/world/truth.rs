@@ -64,8 +64,8 @@ pub(crate) struct Truth {
     pub(crate) arrived_at: BTreeMap<DeviceKey, (MemberId, u64)>,
     /// Devices that were here and are not.
     pub(crate) away: BTreeMap<DeviceKey, Away>,
-    /// When a gateway was last taken for dead: devices may have been waiting for it.
-    pub(crate) gateway_gone_at: Option<Millis>,
+    /// When a gateway or the slot's owner was last taken for dead: devices may have been waiting for it.
+    pub(crate) part_gone_at: Option<Millis>,
     /// From when on the interval of a device may be counted at the earliest.
     pub(crate) counts_from: BTreeMap<DeviceKey, Millis>,
     /// Devices whose silence a person has cleared.
@@ -138,7 +138,7 @@ impl Truth {
                 }
             }
             Input::GatewayGone(gateway) => {
-                self.gateway_gone_at = Some(now);
+                self.part_gone_at = Some(now);
                 for row in step.before.values() {
                     if let StateRow::Presence(row) = row
                         && row.session.gateway == *gateway
@@ -267,7 +267,7 @@ impl Truth {
         self.waved_off = self.waved_off_for_good.clone();
         self.arrived_at.clear();
         self.away.clear();
-        self.gateway_gone_at = None;
+        self.part_gone_at = Some(now);
         self.counts_from.clear();
         self.hand_out_again.clear();
         self.wants.clear();

@@ -88,7 +88,7 @@ impl Rig {
     fn new() -> Self {
         let (settings, subscriptions) = (Settings::default(), Subscriptions::default());
         let ctx = Context { now: START, settings: &settings, subscriptions: &subscriptions };
-        let (machine, _) = SlotMachine::load(Slot(1), SlotEpoch(1), Vec::new(), &ctx);
+        let (machine, _) = SlotMachine::load(Slot(1), SlotEpoch(1), LastOwner::Released, Vec::new(), &ctx);
         let rows = BTreeMap::new();
         let mut rig = Self { machine, rows, settings, subscriptions, now: START, events: 0 };
         rig.create("boiler-1");
@@ -107,13 +107,17 @@ impl Rig {
         output
     }
 
-    /// Another owner takes over, `downtime` later.
+    /// Another owner takes over from one that is lost, `downtime` later.
     fn take_over(&mut self, downtime: Millis) -> Output {
+        self.take_over_from(LastOwner::Lost, downtime)
+    }
+
+    fn take_over_from(&mut self, last: LastOwner, downtime: Millis) -> Output {
         self.now += downtime;
         let epoch = SlotEpoch(self.machine.epoch().0 + 1);
         let ctx = Context { now: self.now, settings: &self.settings, subscriptions: &self.subscriptions };
         let rows = self.rows.values().cloned().collect();
-        let (machine, output) = SlotMachine::load(Slot(1), epoch, rows, &ctx);
+        let (machine, output) = SlotMachine::load(Slot(1), epoch, last, rows, &ctx);
         self.machine = machine;
         output
     }

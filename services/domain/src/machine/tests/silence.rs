@@ -128,6 +128,26 @@ fn a_connected_device_that_is_silent_is_looked_at_every_second() {
 }
 
 #[test]
+fn who_is_cut_off_soon_after_an_owner_was_lost_has_the_grace_and_after_a_handover_has_not() {
+    let settings = Settings::default();
+    for (last, waits) in [
+        (LastOwner::Lost, settings.silence_grace_ms - 8_000),
+        (LastOwner::Released, settings.silence_after_ms),
+    ] {
+        let mut rig = Rig::new();
+        rig.open("boiler-1", "g1");
+        rig.take_over_from(last, 0);
+        let epoch = rig.open("boiler-1", "g1").0;
+        rig.pass(8_000);
+        rig.end("boiler-1", epoch, EndReason::Cut);
+        rig.pass(waits - 1);
+        assert_eq!(rig.active(), [], "{last:?}");
+        rig.pass(1);
+        assert_eq!(rig.active().len(), 1, "{last:?}");
+    }
+}
+
+#[test]
 fn an_interval_starts_anew_after_a_take_over_with_the_grace_on_top() {
     let mut rig = with_interval(10);
     let (epoch, _) = rig.open("boiler-1", "g1");
