@@ -25,7 +25,7 @@ const LINGER: Duration = Duration::from_secs(120);
 const BEGIN_WITHIN: Duration = Duration::from_secs(15);
 /// The pause after that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// By then what was on its way when listening began has come: how far the publishers are.
+/// By then what was on its way has come: by a feed that is about to be left, and how far the publishers are.
 const SETTLED: Duration = Duration::from_millis(100);
 /// Entries that a listener takes at once.
 const AT_ONCE: usize = 64;
@@ -145,14 +145,25 @@ impl Hub {
         loop {
             let wanted = async { drop(listeners.wait_for(|count| *count > 0).await) };
             self.hear_while(&mut feed, wanted).await?;
-            // What comes meanwhile is heard; what comes by both is taken once.
-            feed = self.hear_while(&mut feed, begun(bus.consume_feed())).await??;
+            feed = self.hear_on(feed, bus.consume_feed()).await?;
             self.hear_while(&mut feed, tokio::time::sleep(SETTLED)).await?;
             self.0.listening.send_replace(true);
             self.hear_while(&mut feed, self.unwanted()).await?;
             self.0.listening.send_replace(false);
-            feed = self.hear_while(&mut feed, begun(bus.follow_feed())).await??;
+            feed = self.hear_on(feed, bus.follow_feed()).await?;
         }
+    }
+
+    /// Goes from one feed to the next. What was on its way by the one when the other began is heard first, in its order; what
+    /// comes by both is taken once.
+    async fn hear_on(
+        &self,
+        mut feed: Box<dyn FeedConsumer>,
+        next: impl Future<Output = Result<Box<dyn FeedConsumer>, BusError>>,
+    ) -> Result<Box<dyn FeedConsumer>, String> {
+        let next = self.hear_while(&mut feed, begun(next)).await??;
+        self.hear_while(&mut feed, tokio::time::sleep(SETTLED)).await?;
+        Ok(next)
     }
 
     /// Comes when nobody has listened for a while.
