@@ -10,7 +10,7 @@ use stoker_domain::ports::store::{Store, StoreError};
 use stoker_link::Turns;
 use stoker_telemetry::Clock;
 
-use crate::cluster::{Closes, LiveGateways, Roster};
+use crate::cluster::{Closes, Deaths, LiveGateways, Roster};
 use crate::seen::Seen;
 use crate::slots::COMMITS;
 use crate::stats::CoreStats;
@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) waiters: CommandWaiters,
     pub(crate) roster: Roster,
     pub(crate) gateways: LiveGateways,
+    pub(crate) deaths: Deaths,
     pub(crate) closes: Closes,
     /// To write changes of slots.
     pub(crate) turns: Turns,
@@ -56,6 +57,7 @@ impl Shared {
             waiters: CommandWaiters::default(),
             roster: Roster::default(),
             gateways: LiveGateways::default(),
+            deaths: Deaths::default(),
             closes: Closes::default(),
             turns: Turns::new(COMMITS),
             stats,

@@ -1,6 +1,7 @@
 //! Several cores as one: who is alive, who owns which slot, and the way of a request to the owner.
 
 mod closes;
+mod deaths;
 mod gateways;
 pub(crate) mod hearsay;
 mod members;
@@ -11,6 +12,7 @@ mod routes;
 pub use members::Membership;
 
 pub(crate) use closes::{Close, Closes};
+pub(crate) use deaths::Deaths;
 pub(crate) use gateways::Gateways as LiveGateways;
 pub(crate) use members::Roster;
 pub(crate) use owners::Owners;

@@ -226,9 +226,11 @@ impl Owners {
         });
     }
 
-    /// Tells the slots of this process. One that is taken over later presumes its sessions lost by itself.
+    /// Tells the slots of this process. One that is taken over later presumes its sessions lost by itself, and looks when somebody
+    /// died.
     fn gateway_gone(&mut self, gateway: MemberId) {
         tracing::warn!(%gateway, "a gateway is taken for dead; its devices have their grace to come back");
+        self.shared.deaths.note(self.shared.clock.now_ms());
         let slots = self.slots.clone();
         self.jobs.spawn(async move {
             for (slot, _) in slots.owned() {

@@ -4,9 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stoker_domain::machine::{
-    Context, Dispatch, Effect, Input, LastOwner, Output, Reply, SessionReport, SlotMachine,
-};
+use stoker_domain::machine::{Context, Dispatch, Effect, Input, Output, Reply, SessionReport, SlotMachine};
 use stoker_domain::model::{DeviceKey, EndReason, MemberId, Millis, Slot, SlotEpoch};
 use stoker_domain::ports::store::{Append, Change, ClaimOutcome, CommitOutcome, StoreError};
 use stoker_link::Turn;
@@ -151,10 +149,12 @@ impl SlotActor {
         };
         let rows = shared.store.load(slot).await.map_err(claim)?;
         let subscriptions = shared.subscriptions();
-        let last = if from.is_some() { LastOwner::Lost } else { LastOwner::Released };
         let now = shared.clock.now_ms();
+        if from.is_some() {
+            shared.deaths.note(now);
+        }
         let context = Context { now, settings: &shared.settings, subscriptions: &subscriptions };
-        let (machine, output) = SlotMachine::load(slot, epoch, last, rows, &context);
+        let (machine, output) = SlotMachine::load(slot, epoch, rows, shared.deaths.last(), &context);
         let (effects, orders, returned) = (JoinSet::new(), HashMap::new(), VecDeque::new());
         let removals = Removals::default();
         let mut actor = Self { slot, epoch, machine, shared, effects, orders, returned, removals };

@@ -10,37 +10,19 @@ use super::{Context, Effect, Output, Reply, SlotMachine};
 use crate::model::{AlarmState, DeviceKey, EndReason, Millis, NotificationState, Slot, SlotEpoch};
 use crate::ports::store::{Append, OutboxEntry, StateKey, StateRow};
 
-/// How a slot came to have no owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastOwner {
-    /// It was handed on in order, or there never was one.
-    Released,
-    /// It was taken for dead. For a while nobody answered for the slot, and devices that leave soon after the take-over may
-    /// have waited for that, or wait behind all others that did.
-    Lost,
-}
-
-impl LastOwner {
-    fn excuses_until(self, ctx: &Context<'_>) -> Millis {
-        match self {
-            Self::Released => 0,
-            Self::Lost => ctx.now.saturating_add(ctx.settings.silence_grace_ms),
-        }
-    }
-}
-
 impl SlotMachine {
     /// The machine of a slot that was just claimed, from everything that its table holds, and what must be done now:
     /// what the last owner may not have got round to is done again.
     ///
     /// Sessions that were under way are presumed lost (see the module's documentation) until their devices open new
-    /// ones.
+    /// ones. `died_at`: when part of the platform was last taken for dead, its last owner or a gateway; whoever leaves soon
+    /// after may have waited for that one, or waits behind all others that did.
     #[must_use]
     pub fn load(
         slot: Slot,
         epoch: SlotEpoch,
-        last: LastOwner,
         rows: Vec<StateRow>,
+        died_at: Option<Millis>,
         ctx: &Context<'_>,
     ) -> (Self, Output) {
         let mut machine = Self {
@@ -59,7 +41,7 @@ impl SlotMachine {
             tests: BTreeSet::new(),
             tested: BTreeMap::new(),
             archive_again: BTreeSet::new(),
-            excused_until: last.excuses_until(ctx),
+            excused_until: died_at.map_or(0, |at| at.saturating_add(ctx.settings.silence_grace_ms)),
             timers: Timers::default(),
         };
         let mut draft = Draft::new(ctx);

@@ -102,7 +102,6 @@ pub use input::{
     AcknowledgeAlarm, Announce, CommandReport, CreateCommand, DevicePatch, HeldSession, Input, NewDevice,
     OpenSession, PatchAttributes, SessionReport,
 };
-pub use load::LastOwner;
 pub use notifications::PENDING_NOTIFICATIONS_MAX;
 pub use output::{
     CommandRefusal, DeviceRefusal, Dispatch, Effect, EventVerdict, NotFound, Output, Reply, SessionGrant,
@@ -149,8 +148,7 @@ pub struct SlotMachine {
     tested: BTreeMap<DeviceKey, Millis>,
     /// Cleared alarms that were acknowledged while they were on their way to history: they go there once more.
     archive_again: BTreeSet<AlarmId>,
-    /// Part of the platform was taken for dead, a gateway or the last owner: until then nobody who left by itself is called
-    /// silent.
+    /// Part of the platform was taken for dead: until then nobody is called silent.
     excused_until: Millis,
     timers: Timers,
 }

@@ -152,13 +152,19 @@ impl SlotMachine {
         for key in lost {
             self.end_session(&key, EndReason::PlatformCrash, draft);
         }
-        // Part of the platform did not answer for a while. Devices that left just before may have dialled it and wait there, and
-        // those that leave soon after wait behind all that come back.
+        // Part of the platform did not answer for a while. Devices that are away may have dialled it and wait there, and those that
+        // leave soon after wait behind all that come back.
         let until = draft.now().saturating_add(draft.settings().silence_grace_ms);
         self.excused_until = until;
         for entry in self.entries_mut() {
             if excuse(entry, until) {
-                draft.touch(StateKey::Presence(entry.record.key.clone()));
+                let key = entry.record.key.clone();
+                // A presumption is not written down.
+                if entry.presence.as_ref().is_some_and(is_presumed) {
+                    draft.retime(Subject::Device(key));
+                } else {
+                    draft.touch(StateKey::Presence(key));
+                }
             }
         }
         Reply::Done
@@ -228,13 +234,20 @@ pub(super) fn conclude(entry: &mut DeviceEntry, end: End, now: Millis, settings:
     entry.wants_commands = false;
 }
 
-/// Gives a device that left by itself, and is awaited, until then to come back. False: there is none.
+/// Gives a device that is awaited until then to come back, and its will as well if it was we who lost it. False: it had
+/// that anyhow.
 fn excuse(entry: &mut DeviceEntry, until: Millis) -> bool {
     let Some(presence) = entry.presence.as_mut() else { return false };
-    let unexplained =
-        presence.ended.is_some_and(|(_, reason)| Absence::after(reason) == Absence::Unexplained);
-    let (true, Some(due)) = (unexplained, presence.silence_due.as_mut()) else { return false };
-    *due = until.max(*due);
+    let (Some((_, reason)), Some(silence_due)) = (presence.ended, presence.silence_due.as_mut()) else {
+        return false;
+    };
+    if *silence_due >= until {
+        return false;
+    }
+    *silence_due = until;
+    if Absence::after(reason) == Absence::OurDoing {
+        presence.will_due = presence.will_due.map(|due| due.max(until));
+    }
     entry.heard = entry.heard.max(until);
     true
 }

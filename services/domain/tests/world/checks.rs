@@ -345,9 +345,8 @@ fn silence_is_the_devices_own(world: &World, step: &Step<'_>) {
             assert!(away.unexplained() || away.by_our_hand(), "it said goodbye: {away:?}");
             let grace = settings.silence_grace_ms;
             let excused = truth.part_gone_at.map_or(0, |gone_at| gone_at + grace);
-            let own = excused.max(away.since + settings.silence_after_ms);
-            let due = if away.by_our_hand() { away.since + grace } else { own };
-            assert!(step.now >= due, "too early: {away:?} at {}", step.now);
+            let own = if away.by_our_hand() { grace } else { settings.silence_after_ms };
+            assert!(step.now >= excused.max(away.since + own), "too early: {away:?} at {}", step.now);
             assert!(after_load || away.since >= truth.loaded_at, "our downtime is no silence: {alarm:?}");
         } else {
             let Some(StateRow::Device(device)) = step.after.get(&StateKey::Device(alarm.device.clone()))
@@ -375,7 +374,8 @@ fn wills_wait_for_their_time(world: &World, step: &Step<'_>) {
         let (since, reason) = presence.ended.expect("a will of a session under way");
         assert!(!matches!(reason, EndReason::Disconnect | EndReason::Revoked));
         if matches!(reason, EndReason::ByPlatform | EndReason::PlatformCrash | EndReason::TakenOver) {
-            assert!(step.now >= since + grace, "the device has time to come back");
+            let from = since.max(world.truth.part_gone_at.unwrap_or(since));
+            assert!(step.now >= from + grace, "the device has time to come back");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Memory against rows: what a load would find is what the machine has.
 
-use stoker_domain::machine::{Context, LastOwner, SlotMachine};
+use stoker_domain::machine::{Context, SlotMachine};
 use stoker_domain::ports::store::{StateKey, StateRow};
 use stoker_domain::{
     Alarm, Attributes, Command, Device, EndReason, Millis, Notification, NotificationState, Presence,
@@ -93,8 +93,7 @@ pub(crate) fn rows_are_complete(world: &World) {
     assert_eq!(live, of_rows(world), "memory and rows differ");
     let ctx = Context { now: world.now, settings: &world.settings, subscriptions: &world.subscriptions };
     let rows = world.shadow.values().cloned().collect();
-    let (loaded, output) =
-        SlotMachine::load(SLOT, SlotEpoch(world.epoch.0 + 1), LastOwner::Released, rows, &ctx);
+    let (loaded, output) = SlotMachine::load(SLOT, SlotEpoch(world.epoch.0 + 1), rows, None, &ctx);
     assert_eq!(output.changes, []);
     let mut again = snapshot(&loaded, world);
     let mut live = live;

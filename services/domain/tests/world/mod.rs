@@ -15,7 +15,7 @@ pub(crate) mod truth;
 use std::collections::BTreeMap;
 
 use stoker_domain::machine::{
-    CommandReport, Context, Effect, EventVerdict, Input, LastOwner, NewDevice, Output, Reply, SlotMachine,
+    CommandReport, Context, Effect, EventVerdict, Input, NewDevice, Output, Reply, SlotMachine,
 };
 use stoker_domain::ports::bus::{Activity, GatewayOrder};
 use stoker_domain::ports::store::OutboxEntry;
@@ -171,7 +171,7 @@ impl World {
         let (settings, subscriptions, now) = (settings(), subscriptions(0), 1_700_000_000_000);
         let epoch = SlotEpoch(1);
         let ctx = Context { now, settings: &settings, subscriptions: &subscriptions };
-        let (machine, output) = SlotMachine::load(SLOT, epoch, LastOwner::Released, Vec::new(), &ctx);
+        let (machine, output) = SlotMachine::load(SLOT, epoch, Vec::new(), None, &ctx);
         assert_eq!(output, Output::default(), "an empty slot wants nothing");
         let mut world = Self {
             now,
@@ -286,7 +286,7 @@ impl World {
         self.epoch = SlotEpoch(self.epoch.0 + 1);
         let ctx = Context { now: self.now, settings: &self.settings, subscriptions: &self.subscriptions };
         let rows: Vec<_> = self.store.rows.values().cloned().collect();
-        let (machine, output) = SlotMachine::load(SLOT, self.epoch, LastOwner::Lost, rows, &ctx);
+        let (machine, output) = SlotMachine::load(SLOT, self.epoch, rows, Some(self.now), &ctx);
         assert_eq!(output.changes, [], "rows that are complete need no repair");
         assert_eq!(output.immediate, []);
         checks::everything_unconfirmed_goes_out_again(&self.store.rows, &output);

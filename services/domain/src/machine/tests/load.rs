@@ -60,7 +60,7 @@ fn rows_may_come_in_any_order() {
     rig.fault("boiler-1", "E42", Severity::Major);
     let ctx = Context { now: rig.now, settings: &rig.settings, subscriptions: &rig.subscriptions };
     let rows: Vec<StateRow> = rig.rows.values().rev().cloned().collect();
-    let (machine, output) = SlotMachine::load(Slot(1), SlotEpoch(2), LastOwner::Lost, rows, &ctx);
+    let (machine, output) = SlotMachine::load(Slot(1), SlotEpoch(2), rows, None, &ctx);
     assert_eq!(output.changes, []);
     assert_eq!(machine.counts(), Counts { online: 0, ..rig.machine.counts() });
 }

@@ -88,7 +88,7 @@ impl Rig {
     fn new() -> Self {
         let (settings, subscriptions) = (Settings::default(), Subscriptions::default());
         let ctx = Context { now: START, settings: &settings, subscriptions: &subscriptions };
-        let (machine, _) = SlotMachine::load(Slot(1), SlotEpoch(1), LastOwner::Released, Vec::new(), &ctx);
+        let (machine, _) = SlotMachine::load(Slot(1), SlotEpoch(1), Vec::new(), None, &ctx);
         let rows = BTreeMap::new();
         let mut rig = Self { machine, rows, settings, subscriptions, now: START, events: 0 };
         rig.create("boiler-1");
@@ -109,15 +109,16 @@ impl Rig {
 
     /// Another owner takes over from one that is lost, `downtime` later.
     fn take_over(&mut self, downtime: Millis) -> Output {
-        self.take_over_from(LastOwner::Lost, downtime)
+        self.now += downtime;
+        self.take_over_after(Some(self.now))
     }
 
-    fn take_over_from(&mut self, last: LastOwner, downtime: Millis) -> Output {
-        self.now += downtime;
+    /// Another owner takes over; part of the platform was last taken for dead then.
+    fn take_over_after(&mut self, died_at: Option<Millis>) -> Output {
         let epoch = SlotEpoch(self.machine.epoch().0 + 1);
         let ctx = Context { now: self.now, settings: &self.settings, subscriptions: &self.subscriptions };
         let rows = self.rows.values().cloned().collect();
-        let (machine, output) = SlotMachine::load(Slot(1), epoch, last, rows, &ctx);
+        let (machine, output) = SlotMachine::load(Slot(1), epoch, rows, died_at, &ctx);
         self.machine = machine;
         output
     }

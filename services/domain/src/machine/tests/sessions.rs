@@ -203,6 +203,19 @@ fn who_is_cut_off_when_a_gateway_dies_has_the_grace_as_well() {
 }
 
 #[test]
+fn who_was_lost_before_has_the_grace_of_the_gateway_that_dies_then_for_its_will_as_well() {
+    let (mut rig, grace) = (Rig::new(), Settings::default().silence_grace_ms);
+    rig.open_with("boiler-1", "g1", will(0));
+    rig.take_over(0);
+    rig.pass(20_000);
+    assert_eq!(rig.apply(Input::GatewayGone(gateway("g2"))).changes, [], "a presumption is not written down");
+    rig.pass(grace - 1);
+    assert_eq!(rig.active(), []);
+    rig.pass(1);
+    assert_eq!(rig.active().len(), 2, "its silence, and what its will tells");
+}
+
+#[test]
 fn a_will_is_said_at_once_when_the_device_vanishes_and_after_its_delay_where_it_has_one() {
     for reason in [EndReason::Cut, EndReason::KeepAlive, EndReason::DisconnectWithWill] {
         let mut rig = Rig::new();

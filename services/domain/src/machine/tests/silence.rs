@@ -128,22 +128,21 @@ fn a_connected_device_that_is_silent_is_looked_at_every_second() {
 }
 
 #[test]
-fn who_is_cut_off_soon_after_an_owner_was_lost_has_the_grace_and_after_a_handover_has_not() {
-    let settings = Settings::default();
-    for (last, waits) in [
-        (LastOwner::Lost, settings.silence_grace_ms - 8_000),
-        (LastOwner::Released, settings.silence_after_ms),
-    ] {
+fn who_is_cut_off_soon_after_part_of_the_platform_died_has_the_grace_from_then_on() {
+    let (after, grace) = (Settings::default().silence_after_ms, Settings::default().silence_grace_ms);
+    for (died_before, waits) in
+        [(None, after), (Some(0), grace - 8_000), (Some(20_000), grace - 28_000), (Some(grace), after)]
+    {
         let mut rig = Rig::new();
         rig.open("boiler-1", "g1");
-        rig.take_over_from(last, 0);
+        rig.take_over_after(died_before.map(|before| rig.now - before));
         let epoch = rig.open("boiler-1", "g1").0;
         rig.pass(8_000);
         rig.end("boiler-1", epoch, EndReason::Cut);
         rig.pass(waits - 1);
-        assert_eq!(rig.active(), [], "{last:?}");
+        assert_eq!(rig.active(), [], "{died_before:?}");
         rig.pass(1);
-        assert_eq!(rig.active().len(), 1, "{last:?}");
+        assert_eq!(rig.active().len(), 1, "{died_before:?}");
     }
 }
 
