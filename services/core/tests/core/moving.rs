@@ -1,6 +1,7 @@
 //! Devices that are connected while the cores behind their gateway come and go, and while a gateway dies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stoker_bus::InProcessBus;
 use stoker_domain::ports::bus::Bus;
@@ -259,6 +260,35 @@ async fn devices_of_a_gateway_that_died_have_their_grace_and_then_are_missed() {
     for name in ["here", "back"] {
         assert_eq!(state(&a.portal, name).await, ConnectionState::Online, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_slot_is_handed_on_after_a_gateway_died_has_the_grace_all_the_same() {
+    let rig = Rig::new();
+    // The one much shorter, the other much longer than this test may take.
+    let settings = Settings { silence_after_ms: 500, silence_grace_ms: 3_600_000, ..Settings::default() };
+    let start =
+        |name| One::start_on(name, &rig.network, rig.disk.store.clone(), rig.bus.clone(), settings.clone());
+    let (a, b) = (start("a").await, start("b").await);
+    settle(&[&a, &b]).await;
+    let (stays, dies) = (rig.gateway().await, rig.gateway().await);
+    make(&b.portal, "lost").await;
+    let lost = Device::ready(dies.mqtt, Login::token(&token("lost"))).await;
+    let devices = connected(&stays, &b.portal).await;
+    drop(dies);
+    // Its owner knows by then; the other core may take another moment.
+    becomes(&b.portal, "lost", ConnectionState::Offline).await;
+    drop(lost);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    a.terminate().await;
+    settle(&[&b]).await;
+    for (name, device) in devices {
+        becomes(&b.portal, &name, ConnectionState::Online).await;
+        drop(device);
+        becomes(&b.portal, &name, ConnectionState::Offline).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(alarms(&b.portal).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
