@@ -147,7 +147,7 @@ fn main() -> ExitCode {
         arguments.command,
         Command::Up(_) | Command::Core(_) | Command::Gateway(_) | Command::Notifier(_) | Command::Portal(_)
     ) {
-        init_logs(LogFormat::Auto, logged(&arguments.command));
+        init_logs(LogFormat::Auto, process::LOGGED);
     }
     // One provider of cryptography in the process; with two, rustls would not know which.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
@@ -159,15 +159,6 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// What is said in the log, unless RUST_LOG says otherwise.
-fn logged(command: &Command) -> &'static str {
-    match command {
-        // What its library says of a connection that ends stands beside the answer, and helps nobody.
-        Command::Bus { .. } => "info,lapin=off",
-        _ => "info",
     }
 }
 

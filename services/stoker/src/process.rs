@@ -24,8 +24,9 @@ use crate::title::Title;
 const TITLE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is said in the log, unless RUST_LOG says otherwise. The Cassandra driver tells at each connection that nodes are not
-/// ScyllaDB, and passes on a warning of theirs that means nothing here.
-const LOGGED: &str = "info,scylla=warn,scylla::network::connection=error";
+/// ScyllaDB, and passes on a warning of theirs that means nothing here. What RabbitMQ's says of a connection that ends stands beside
+/// what is said here of the same, and helps nobody.
+pub(crate) const LOGGED: &str = "info,scylla=warn,scylla::network::connection=error,lapin=off";
 
 /// What runs in one process.
 pub(crate) struct Process {

@@ -17,6 +17,9 @@ use super::link::{Connector, Link};
 use super::stats::Counters;
 use super::topology;
 
+/// The same reason for which there is no connection is said again after so long.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Default)]
 struct State {
     link: Option<Arc<Link>>,
@@ -120,6 +123,7 @@ async fn again(
     links: &watch::Sender<State>,
     backoff: &mut Backoff,
 ) -> Link {
+    let mut said: Option<(String, Instant)> = None;
     loop {
         // A pause before the first try as well: many lost their connection at the same moment.
         backoff.pause().await;
@@ -127,7 +131,14 @@ async fn again(
             Ok(link) => return link,
             Err(error) => {
                 let error = chain(&error);
-                tracing::warn!(connection = role, error, "failed to join the bus, trying again");
+                let known =
+                    said.as_ref().is_some_and(|(why, at)| *why == error && at.elapsed() < SAY_AGAIN_AFTER);
+                if known {
+                    tracing::debug!(connection = role, error, "failed to join the bus, trying again");
+                } else {
+                    tracing::warn!(connection = role, error, "failed to join the bus, trying again");
+                    said = Some((error.clone(), Instant::now()));
+                }
                 links.send_replace(State { link: None, why: error });
             }
         }

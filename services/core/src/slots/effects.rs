@@ -106,6 +106,7 @@ async fn publish_until_confirmed(
     work: NotificationWork,
 ) -> EffectDone {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    let mut said = false;
     loop {
         match shared.bus.publish_work(work.clone()).await {
             Ok(()) => {
@@ -117,7 +118,14 @@ async fn publish_until_confirmed(
             // The bus closes with the process; the entry stays in the outbox.
             Err(BusError::Closed) => return EffectDone::Nothing,
             Err(error) => {
-                tracing::warn!(notification = %entry.notification, %error, "an attempt could not be published");
+                let notification = entry.notification;
+                // Once: while the broker is away all that wait try again and again.
+                if said {
+                    tracing::debug!(%notification, %error, "an attempt could not be published");
+                } else {
+                    tracing::warn!(%notification, %error, "an attempt could not be published, trying again");
+                    said = true;
+                }
                 backoff.pause().await;
             }
         }
