@@ -8,6 +8,7 @@ use stoker_domain::ownership::{DEAD_AFTER_MS, Peer, SlotRange};
 use stoker_domain::ports::store::StoreError;
 use stoker_link::Link;
 
+use super::gateways::Gone;
 use crate::shared::Shared;
 
 /// Whether there may be other cores.
@@ -147,8 +148,8 @@ pub(super) fn own_row(
 pub(super) struct Observed {
     /// The cores.
     pub(super) cores: Vec<Peer>,
-    /// Gateways that are taken for dead from now on.
-    pub(super) dead_gateways: Vec<MemberId>,
+    /// Gateways that are no more.
+    pub(super) gone: Vec<Gone>,
     /// When the reading began.
     pub(super) began: Millis,
 }
@@ -161,10 +162,10 @@ pub(super) async fn refresh(shared: Arc<Shared>, row: MemberRow) -> Result<Obser
     let began = shared.clock.now_ms();
     let rows = shared.store.members().await?;
     let cores = rows.iter().filter_map(peer).collect();
-    let dead_gateways = shared.gateways.observe(&rows, began, shared.clock.now_ms());
+    let gone = shared.gateways.observe(&rows, began, shared.clock.now_ms());
     shared.closes.retain(|gateway| rows.iter().any(|row| row.id == *gateway), shared.clock.now_ms());
     shared.roster.set(rows, began);
-    Ok(Observed { cores, dead_gateways, began })
+    Ok(Observed { cores, gone, began })
 }
 
 fn peer(row: &MemberRow) -> Option<Peer> {

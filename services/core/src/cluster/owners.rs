@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::gateways::Gone;
 use super::members::{self, Leaving, Membership, Observed};
 use crate::backoff::Backoff;
 use crate::shared::Shared;
@@ -228,16 +229,20 @@ impl Owners {
 
     /// Tells the slots of this process. One that is taken over later presumes its sessions lost by itself, and looks when somebody
     /// died.
-    fn gateway_gone(&mut self, gateway: MemberId) {
-        tracing::warn!(%gateway, "a gateway is taken for dead; its devices have their grace to come back");
-        self.shared.deaths.note(self.shared.clock.now_ms());
+    fn gateway_gone(&mut self, Gone { gateway, in_order }: Gone) {
+        let input = if in_order {
+            tracing::info!(%gateway, "a gateway has ended");
+            machine::Input::GatewayLeft(gateway.clone())
+        } else {
+            tracing::warn!(%gateway, "a gateway is taken for dead; its devices have their grace to come back");
+            self.shared.deaths.note(self.shared.clock.now_ms());
+            machine::Input::GatewayGone(gateway.clone())
+        };
         let slots = self.slots.clone();
         self.jobs.spawn(async move {
             for (slot, _) in slots.owned() {
                 let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-                while let Err(SlotError::Overloaded) =
-                    slots.apply(slot, machine::Input::GatewayGone(gateway.clone())).await
-                {
+                while let Err(SlotError::Overloaded) = slots.apply(slot, input.clone()).await {
                     backoff.pause().await;
                 }
             }
@@ -285,7 +290,7 @@ impl Owners {
         Ok(Some(match done {
             Done::Refreshed(observed) => {
                 self.refreshing = false;
-                let Some(Observed { cores, dead_gateways, began }) = observed else {
+                let Some(Observed { cores, gone, began }) = observed else {
                     // The store is in trouble: it is asked again in its time, and not more often.
                     self.looks = LOOKS_MOST;
                     let why = "the members' rows cannot be read";
@@ -298,7 +303,7 @@ impl Owners {
                     return Ok(None);
                 };
                 self.health.ready(STORE);
-                dead_gateways.into_iter().for_each(|gateway| self.gateway_gone(gateway));
+                gone.into_iter().for_each(|gone| self.gateway_gone(gone));
                 Input::Members { rows: cores, began }
             }
             Done::Mourned(gateway) => {

@@ -279,12 +279,12 @@ async fn whose_slot_is_handed_on_after_a_gateway_died_has_the_grace_all_the_same
     }
     let mut back = Vec::new();
     for (name, _) in lost {
-        back.push(Device::ready(stays.mqtt, Login::token(&token(&name))).await);
+        let device = Device::ready(stays.mqtt, Login::token(&token(&name))).await;
+        back.push((name, device));
     }
     a.terminate().await;
     settle(&[&b]).await;
-    for (n, device) in back.into_iter().enumerate() {
-        let name = format!("boiler-{n}");
+    for (name, device) in back {
         becomes(&b.portal, &name, ConnectionState::Online).await;
         drop(device);
         becomes(&b.portal, &name, ConnectionState::Offline).await;

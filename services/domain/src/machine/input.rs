@@ -16,8 +16,11 @@ pub enum Input {
     Session(SessionReport),
     /// A gateway tells a new owner which sessions it holds. They go on; what is older than what is known is closed.
     Announce(Announce),
-    /// The gateway with this id is gone: whatever sessions it held are presumed lost.
+    /// The gateway with this id is taken for dead: whatever sessions it held are presumed lost, and whoever is awaited may have
+    /// waited for it.
     GatewayGone(crate::model::MemberId),
+    /// The gateway with this id has ended as it had said it would: sessions that it still held are presumed lost.
+    GatewayLeft(crate::model::MemberId),
     /// A device's event. Faults raise and clear alarms. The output carries the event's append and its activity; an
     /// event of an unknown device, or a repeated fault, is not appended.
     Event(Event),

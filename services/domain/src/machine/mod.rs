@@ -162,6 +162,7 @@ impl SlotMachine {
             Input::Session(report) => self.session_report(report, &mut draft),
             Input::Announce(announce) => self.announce(announce, &mut draft),
             Input::GatewayGone(gateway) => self.gateway_gone(&gateway, &mut draft),
+            Input::GatewayLeft(gateway) => self.gateway_left(&gateway, &mut draft),
             Input::Event(event) => self.device_event(event, &mut draft),
             Input::CreateCommand(create) => self.create_command(create, &mut draft),
             Input::CancelCommand(id) => self.cancel_command(id, &mut draft),

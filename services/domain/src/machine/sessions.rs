@@ -142,7 +142,7 @@ impl SlotMachine {
         }
     }
 
-    pub(super) fn gateway_gone(&mut self, gateway: &MemberId, draft: &mut Draft<'_>) -> Reply {
+    pub(super) fn gateway_left(&mut self, gateway: &MemberId, draft: &mut Draft<'_>) -> Reply {
         let lost: Vec<DeviceKey> = self
             .entries()
             .filter_map(|entry| entry.session())
@@ -152,6 +152,11 @@ impl SlotMachine {
         for key in lost {
             self.end_session(&key, EndReason::PlatformCrash, draft);
         }
+        Reply::Done
+    }
+
+    pub(super) fn gateway_gone(&mut self, gateway: &MemberId, draft: &mut Draft<'_>) -> Reply {
+        self.gateway_left(gateway, draft);
         // Part of the platform did not answer for a while. Devices that are away may have dialled it and wait there, and those that
         // leave soon after wait behind all that come back.
         let until = draft.now().saturating_add(draft.settings().silence_grace_ms);

@@ -72,13 +72,13 @@ impl World {
                     self.apply(Input::Session(SessionReport::CommandsWanted { device, epoch, wanted }));
                 }
             }
-            Op::GatewayDies { gateway } => {
+            Op::GatewayDies { gateway, in_order } => {
                 let id = self.gateway(*gateway);
                 self.lives[usize::from(*gateway % 2)] += 1;
                 self.orders.retain(|order| {
                     !self.sessions.iter().any(|s| s.epoch == order.session && s.gateway == id)
                 });
-                self.apply(Input::GatewayGone(id));
+                self.apply(if *in_order { Input::GatewayLeft(id) } else { Input::GatewayGone(id) });
             }
             Op::Message { device } => {
                 self.last_seen.insert(key(*device), self.now);

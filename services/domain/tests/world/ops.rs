@@ -14,7 +14,7 @@ pub(crate) enum Op {
     /// A gateway tells that a session wants commands, or no longer does.
     Wants { session: u8, wanted: bool },
     /// A gateway dies with all its connections.
-    GatewayDies { gateway: u8 },
+    GatewayDies { gateway: u8, in_order: bool },
     /// A device sends something that does not reach the machine.
     Message { device: u8 },
     /// A device reports a fault, or its end.
@@ -177,7 +177,7 @@ fn sessions() -> BoxedStrategy<Op> {
             .prop_map(|(device, gateway, will, late)| Op::Connect { device, gateway, will, late }),
         5 => (newest_first(), reason()).prop_map(|(session, reason)| Op::Ended { session, reason }),
         2 => (newest_first(), any::<bool>()).prop_map(|(session, wanted)| Op::Wants { session, wanted }),
-        1 => (0..2u8).prop_map(|gateway| Op::GatewayDies { gateway }),
+        1 => (0..4u8).prop_map(|n| Op::GatewayDies { gateway: n / 2, in_order: n % 2 == 1 }),
         2 => (0..4u8).prop_map(|device| Op::Message { device }),
     ]
     .boxed()

@@ -137,8 +137,10 @@ impl Truth {
                     self.leaves(device, Away { since: now, reason: *reason }, settings);
                 }
             }
-            Input::GatewayGone(gateway) => {
-                self.part_gone_at = Some(now);
+            Input::GatewayGone(gateway) | Input::GatewayLeft(gateway) => {
+                if matches!(step.input, Input::GatewayGone(_)) {
+                    self.part_gone_at = Some(now);
+                }
                 for row in step.before.values() {
                     if let StateRow::Presence(row) = row
                         && row.session.gateway == *gateway

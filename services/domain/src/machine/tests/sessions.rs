@@ -203,6 +203,23 @@ fn who_is_cut_off_when_a_gateway_dies_has_the_grace_as_well() {
 }
 
 #[test]
+fn a_gateway_that_ends_in_order_excuses_nobody_but_its_own() {
+    let (mut rig, settings) = (Rig::new(), Settings::default());
+    rig.create("boiler-2");
+    let epoch = rig.open("boiler-1", "g1").0;
+    rig.open("boiler-2", "g2");
+    rig.end("boiler-1", epoch, EndReason::Cut);
+    assert_eq!(rig.apply(Input::GatewayLeft(gateway("g2"))).changes, []);
+    assert_eq!(rig.presence("boiler-2").ended, Some((rig.now, EndReason::PlatformCrash)));
+    rig.pass(settings.silence_after_ms);
+    assert_eq!(rig.active().len(), 1, "it was cut off, and not by us");
+    rig.pass(settings.silence_grace_ms - settings.silence_after_ms - 1);
+    assert_eq!(rig.active().len(), 1);
+    rig.pass(1);
+    assert_eq!(rig.active().len(), 2, "nor has the other come back in its time");
+}
+
+#[test]
 fn who_was_lost_before_has_the_grace_of_the_gateway_that_dies_then_for_its_will_as_well() {
     let (mut rig, grace) = (Rig::new(), Settings::default().silence_grace_ms);
     rig.open_with("boiler-1", "g1", will(0));
